@@ -1,0 +1,85 @@
+"""Builds the one compiled extension, ``ffi._native``, from ``include/`` and ``src/``.
+
+The headers are both the C compiler's and cffi's ``cdef``: preprocessor lines other than integer
+``#define``s are dropped, the rest is parsed as it stands. ``HOTPATH_SANITIZE=address,undefined`` (or
+``thread``) makes a sanitizer build.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # a script: the package needs what this builds
+
+from freshness import ROOM, source_stamp  # noqa: E402
+
+INTEGER_DEFINE = re.compile(r"#define\s+\w+\s+(0[xX][0-9a-fA-F]+|\d+)\b")
+
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Wshadow", "-Wstrict-prototypes"]
+# Floating point must give the same bits on every machine and dispatch path: no contraction into FMA.
+CODE_GENERATION = ["-std=gnu11", "-O3", "-g", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+
+
+def cdef_text(header: Path) -> str:
+    """The header as cffi parses it."""
+    lines = []
+    for line in header.read_text().splitlines():
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            match = INTEGER_DEFINE.match(stripped)
+            if match is None:
+                continue
+            line = match.group(0)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def sanitizer_flags() -> list[str]:
+    """Compiler flags of the sanitizers named in HOTPATH_SANITIZE."""
+    names = os.environ.get("HOTPATH_SANITIZE", "")
+    return [f"-fsanitize={names}", "-fno-omit-frame-pointer", "-O1"] if names else []
+
+
+def make_ffi(*, warnings_are_errors: bool = False) -> FFI:
+    """The configured builder. Sources are relative to the repository's root, as setuptools wants."""
+    headers = [path for path in sorted((ROOM / "include").glob("*.h")) if (ROOM / "src" / f"{path.stem}.c").exists()]
+    headers.sort(key=lambda path: (path.name != "layout.h", path.name))
+    builder = FFI()
+    for header in headers:
+        builder.cdef(cdef_text(header))
+    sanitizers = sanitizer_flags()
+    builder.set_source(
+        "ffi._native",
+        "\n".join(f'#include "{header.name}"' for header in headers),
+        sources=[str(path.relative_to(ROOM.parent)) for path in sorted((ROOM / "src").glob("*.c"))],
+        include_dirs=["ffi/include", "ffi/src"],
+        extra_compile_args=CODE_GENERATION + WARNINGS + sanitizers + (["-Werror"] if warnings_are_errors else []),
+        extra_link_args=sanitizers,
+        libraries=["rt"],
+    )
+    return builder
+
+
+def write_stamp() -> None:
+    """Record what the extension is built from, for the check at import."""
+    (ROOM / "_stamp.py").write_text(
+        f'"""Written by ffi/build.py: the sources that ffi._native was built from."""\n\nSOURCE_STAMP = "{source_stamp()}"\n'
+    )
+
+
+def build(*, verbose: bool = False, warnings_are_errors: bool = False) -> None:
+    """Compile in place, so that a checkout imports its own extension."""
+    os.chdir(ROOM.parent)
+    make_ffi(warnings_are_errors=warnings_are_errors).compile(tmpdir=".", verbose=verbose)
+    write_stamp()
+
+
+ffibuilder = make_ffi()
+
+if __name__ == "__main__":
+    build(verbose="--verbose" in sys.argv, warnings_are_errors="--werror" in sys.argv)

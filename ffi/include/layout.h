@@ -1,0 +1,653 @@
+/* layout.h: every structure that two processes, or C and Python, share. Written once, here.
+ *
+ * The same text is compiled by the C compiler, parsed by cffi (the `cdef`), and walked through
+ * `ffi.typeof` to make the NumPy dtypes and the 64-bit layout hash over every field's name, type and
+ * offset (ffi/dtypes.py). Two processes whose hashes differ refuse to share a segment.
+ *
+ * The subset: integer #defines, enums, and typedefs of plain structs. No pointers, no bit-fields,
+ * no conditionals, no functions. Sizes and offsets are asserted in src/layout.c.
+ *
+ * Words used here
+ *   sequence   number of an event in its ring, counted from 0; the slot's stamp holds sequence + 1
+ *   _time_ns   an instant. `origin` is the venue's clock; every other instant is the engine clock
+ *              (clock.h): ns since the Unix epoch, anchored once a run and never stepped
+ *   _ns        a span
+ *   ticks      price in the instrument's tick; lots: quantity in the instrument's lot (refdata)
+ *   micros     money in millionths of the instrument's currency
+ */
+#pragma once
+#include <stdint.h>
+
+#define CACHE_LINE_SIZE 64
+#define SEGMENT_HEADER_SIZE 128
+#define RING_SLOTS_OFFSET 4096 /* slots start on a page of their own, so that readers map them read-only */
+#define RING_GATES_MAX 8       /* gating readers of one ring */
+#define INPUTS_MAX 4           /* input rings of one stage */
+#define COUNTERS_MAX 96        /* counters of one stage */
+#define INSTRUMENTS_MAX 65536
+#define NO_INSTRUMENT 4294967295 /* an event of the market, not of an instrument */
+#define RAW_BYTES_MAX 64         /* venue bytes in one raw slot; a longer message takes several */
+#define FRAME_BYTES_MAX 80       /* one order frame, transport header included */
+
+/* ---- segments ------------------------------------------------------------------------------- */
+
+enum segment_kind {
+    SEGMENT_UNSPECIFIED,
+    SEGMENT_RING,
+    SEGMENT_CURSOR,
+    SEGMENT_DOORBELL,
+    SEGMENT_STAGE,
+    SEGMENT_HISTOGRAMS,
+    SEGMENT_CLOCK,
+    SEGMENT_CONTROL,
+    SEGMENT_LIMITS,
+    SEGMENT_INSTRUMENTS,
+    SEGMENT_LOCKSTEP,
+    SEGMENT_INTENTS
+};
+
+/* The first 128 bytes of every segment. `magic` is stored last, with release: a segment that has
+ * none is one whose maker died half-way. */
+typedef struct {
+    uint64_t magic;            /* "HOTPATH1" in memory order */
+    uint64_t layout_hash;      /* of the extension that made it */
+    uint64_t run_epoch;        /* instant at which the run began, one for all its segments */
+    uint64_t owner_start_time; /* clock ticks since boot, field 22 of /proc/PID/stat */
+    uint64_t capacity;         /* slots, or entries */
+    uint32_t slot_size;        /* bytes of one slot or entry */
+    uint32_t kind;             /* enum segment_kind */
+    uint32_t owner_pid;
+    uint32_t reserved;
+    uint8_t boot_id[16];
+    char name[56]; /* NUL-padded */
+} segment_header;
+
+/* ---- rings ---------------------------------------------------------------------------------- */
+
+/* The writer's line, at SEGMENT_HEADER_SIZE of a ring segment. */
+typedef struct {
+    uint64_t position;   /* events published; trails the stamps by at most one commit */
+    uint64_t full_count; /* claims declined because a gating reader lagged */
+    uint64_t reserved[6];
+} ring_control;
+
+enum cursor_kind { CURSOR_UNSPECIFIED, CURSOR_GATING, CURSOR_OBSERVER };
+
+/* A reader's own line, at SEGMENT_HEADER_SIZE of its cursor segment. */
+typedef struct {
+    uint64_t position;   /* next sequence to read */
+    uint64_t lost_count; /* observer: events overwritten before it read them */
+    uint32_t kind;       /* enum cursor_kind */
+    uint32_t reserved0;
+    uint64_t reserved[5];
+} ring_cursor;
+
+/* Where a process that parks sleeps, at SEGMENT_HEADER_SIZE of its doorbell segment. */
+typedef struct {
+    uint32_t sleeping; /* 1 while the sleeper may be in futex_wait */
+    uint32_t wakes;    /* the futex word: moved on by whoever rings */
+    uint32_t reserved[14];
+} doorbell;
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+/* The ring that an event's cause_sequence counts in. */
+enum input_id {
+    INPUT_NONE,
+    INPUT_RAW,
+    INPUT_NORM,
+    INPUT_SIGNAL,
+    INPUT_CMD,
+    INPUT_EXEC,
+    INPUT_CTL,
+    INPUT_TIMER
+};
+
+/* One numbering for the types of all classes, so that an event names itself wherever it is met. */
+enum event_type {
+    EVENT_NONE,
+    /* raw */
+    RAW_MESSAGE = 1,    /* one venue message, exact bytes */
+    RAW_SESSION,        /* a session began or changed; bytes hold its name */
+    RAW_GAP,            /* messages missing: session_sequence is the first, quantity in `total` */
+    RAW_GAP_CLOSED,     /* the line is whole again */
+    RAW_GAP_LOST,       /* the gap will not be filled; the books stay stale */
+    RAW_SILENT,         /* nothing heard for the time allowed */
+    RAW_SESSION_END,
+    /* norm: orders */
+    NORM_ADD = 16,      /* order_ref rests at price for quantity */
+    NORM_EXECUTE,       /* quantity of order_ref executed at its own price; reference = match */
+    NORM_EXECUTE_PRICE, /* the same at another price; FLAG_PRINTABLE if it counts as volume */
+    NORM_REDUCE,        /* order_ref loses quantity */
+    NORM_DELETE,        /* order_ref leaves the book; quantity = what was left */
+    NORM_REPLACE,       /* order_ref becomes reference, at price for quantity, last in its queue */
+    /* norm: prints and states */
+    NORM_TRADE = 32,    /* an execution that never rested in the book; reference = match */
+    NORM_CROSS,         /* auction print; reference = match, order_ref = kind of cross (ASCII) */
+    NORM_BROKEN,        /* the execution `reference` did not happen */
+    NORM_IMBALANCE,     /* auction: price = reference price, quantity = paired, order_ref = imbalance */
+    NORM_STATUS,        /* trading state: order_ref = enum trading_state, reference = reason (4 ASCII) */
+    NORM_DIRECTORY,     /* instrument announced; reference = venue locate */
+    NORM_SYSTEM,        /* order_ref = the venue's event code (ASCII) */
+    NORM_COLLAR,        /* price = reference, quantity = lower ticks, reference = upper ticks */
+    NORM_NOTICE,        /* another message of the venue, kept for the record: order_ref = its type */
+    NORM_GAP,           /* messages lost: books stale from here; quantity = how many */
+    NORM_WHOLE,         /* books whole again */
+    NORM_SILENT,        /* the venue fell silent: books stale */
+    NORM_OVERRUN,       /* the norm ring was full: quantity events were not published */
+    /* signal */
+    SIGNAL_NEW = 64,
+    SIGNAL_REPLACE,
+    SIGNAL_CANCEL,
+    /* cmd */
+    CMD_NEW = 80,
+    CMD_REPLACE,
+    CMD_CANCEL,
+    /* exec */
+    EXEC_ACCEPTED = 96, /* the venue holds the order: leaves_lots is live */
+    EXEC_REPLACED,      /* target_order_id became order_id */
+    EXEC_FILL,
+    EXEC_CANCELED,      /* quantity lots left the order; reason = the venue's code */
+    EXEC_REJECTED,      /* the venue refused the order */
+    EXEC_CANCEL_REJECTED,
+    EXEC_REPLACE_REJECTED, /* order_id is dead, target_order_id lives on */
+    EXEC_BROKEN,        /* the fill match_id did not happen */
+    EXEC_CORRECTED,     /* the fill match_id was at another price */
+    EXEC_RESTATED,      /* the venue changed the order on its own (price, display, quantity) */
+    EXEC_REFUSED,       /* the gateway did not send: reason = enum reject_reason */
+    EXEC_PENDING_CANCEL,
+    EXEC_UNKNOWN,       /* sent, fate unknown: counts at worst case until it is settled */
+    EXEC_SESSION_UP,
+    EXEC_SESSION_DOWN,
+    /* ctl */
+    CTL_TURN = 128,
+    CTL_KILL,
+    CTL_ARM,
+    CTL_MODE,
+    CTL_LIMITS,
+    CTL_ROLL /* the trading day rolled: daily state was reset */
+};
+
+enum event_flag {
+    FLAG_SELL = 1,          /* side of the order or execution; unset is buy */
+    FLAG_PRINTABLE = 2,     /* counts as volume */
+    FLAG_STALE = 4,         /* the book may be wrong: gap, silence or overrun */
+    FLAG_PACKET_END = 8,    /* last message of its packet */
+    FLAG_TOP = 16,          /* best bid or offer changed in price or quantity */
+    FLAG_UNKNOWN_ORDER = 32, /* order_ref was never seen added (a mid-day start) */
+    FLAG_SHORT = 64,        /* sell short */
+    FLAG_OWN = 128,         /* concerns an order of this engine */
+    FLAG_RECOVERED = 256    /* arrived by retransmission or sequenced replay */
+};
+
+enum trading_state { STATE_UNKNOWN, STATE_TRADING, STATE_HALTED, STATE_PAUSED, STATE_QUOTATION };
+
+/* The first 48 bytes of every slot. `stamp` is the ring's: 0 while the slot is written. */
+typedef struct {
+    uint64_t stamp;           /* sequence + 1 */
+    uint64_t cause_sequence;  /* of the event that caused this one, in ring cause_input */
+    uint64_t origin_time_ns;  /* venue clock of the causing market event, as ns since the epoch */
+    uint64_t ingress_time_ns; /* its bytes were in user memory (or were intended to be) */
+    uint64_t publish_time_ns; /* this event was published */
+    uint8_t type;             /* enum event_type */
+    uint8_t cause_input;      /* enum input_id */
+    uint16_t flags;           /* enum event_flag */
+    uint32_t instrument;      /* index into refdata, or NO_INSTRUMENT */
+} event_header;
+
+/* Exact venue bytes in accepted order. A message longer than RAW_BYTES_MAX takes consecutive slots
+ * of the same session_sequence; `offset` of the first is 0. */
+typedef struct {
+    event_header header;
+    uint64_t session_sequence; /* the venue's number of the message */
+    uint16_t length;           /* bytes in this slot */
+    uint16_t offset;           /* of this slot's bytes in the message */
+    uint32_t total;            /* bytes of the whole message; RAW_GAP: messages missing */
+    uint8_t bytes[RAW_BYTES_MAX];
+} raw_event;
+
+/* A market event and the top of the book after it. */
+typedef struct {
+    event_header header;
+    uint64_t order_ref; /* the venue's order number */
+    int64_t price_ticks;
+    int64_t quantity_lots;
+    uint64_t reference; /* by type: new order number, match number, reason, locate */
+    int64_t bid_price_ticks; /* 0 when that side is empty, as is its quantity */
+    int64_t ask_price_ticks;
+    int64_t bid_quantity_lots;
+    int64_t ask_quantity_lots;
+    int64_t bid_depth_lots; /* sum of the best DEPTH_LEVELS levels */
+    int64_t ask_depth_lots;
+} norm_event;
+
+#define DEPTH_LEVELS 5
+
+enum side { SIDE_BUY, SIDE_SELL };
+enum time_in_force { TIF_DAY, TIF_IOC };
+#define COMPONENTS_MAX 4
+
+/* What a strategy wants done. */
+typedef struct {
+    event_header header;
+    int64_t price_ticks;
+    int64_t quantity_lots;
+    double score;     /* in [-1, 1]: the ensemble's */
+    double threshold; /* that it passed */
+    int64_t bid_price_ticks; /* as the strategy saw them */
+    int64_t ask_price_ticks;
+    uint64_t target_order_id; /* SIGNAL_REPLACE, SIGNAL_CANCEL */
+    uint16_t strategy;
+    uint16_t account;
+    uint16_t strategy_epoch;
+    uint8_t leg;  /* which of the signals of one cause */
+    uint8_t side; /* enum side */
+    uint32_t feed_ns; /* ingress to norm publish */
+    uint8_t time_in_force;
+    uint8_t reserved[3];
+    int16_t component[COMPONENTS_MAX]; /* each strategy's score, times 32767 */
+} signal_event;
+
+/* Names one wire order for ever: (account, strategy, strategy epoch, input, cause sequence, leg). */
+typedef struct {
+    uint64_t cause_sequence;
+    uint16_t account;
+    uint16_t strategy;
+    uint16_t strategy_epoch;
+    uint8_t input;
+    uint8_t leg;
+} command_id;
+
+/* An order that passed the risk gate. `digest` covers what I1 calls the canonical command. */
+typedef struct {
+    event_header header;
+    command_id id;
+    uint64_t order_id;        /* the engine's, dense, rising from 1 */
+    uint64_t target_order_id; /* CMD_REPLACE, CMD_CANCEL */
+    int64_t price_ticks;
+    int64_t quantity_lots;    /* CMD_REPLACE: total wanted, executed included; CMD_CANCEL: 0 */
+    uint64_t digest;
+    uint32_t limits_version;
+    uint32_t kill_epoch;
+    uint32_t feed_ns;
+    uint32_t signal_ns; /* norm publish to signal publish */
+    uint8_t side;
+    uint8_t time_in_force;
+    uint8_t venue;
+    uint8_t reserved0;
+    uint32_t reserved1;
+} cmd_event;
+
+/* What became of an order. */
+typedef struct {
+    event_header header;
+    uint64_t order_id;
+    uint64_t venue_ref; /* the venue's order number */
+    uint64_t match_id;
+    int64_t price_ticks;
+    int64_t quantity_lots;
+    int64_t leaves_lots;
+    int64_t cumulative_lots;
+    uint64_t session_sequence; /* the venue's number of the message; 0 = made here */
+    uint64_t target_order_id;
+    uint16_t reason;
+    uint8_t side;
+    uint8_t liquidity; /* the venue's flag, ASCII */
+    uint8_t venue;
+    uint8_t reserved[3];
+} exec_event;
+
+/* One non-idle turn of a stage: all that its decisions could see besides the events themselves. */
+typedef struct {
+    event_header header; /* origin_time_ns = now_ns of the turn */
+    uint64_t turn;
+    uint64_t now_ns;
+    uint64_t input_sequence[INPUTS_MAX]; /* drained up to here, exclusive, per input in the stage's order */
+    uint64_t output_sequence;            /* published up to here, exclusive */
+    uint64_t digest;                     /* running digest of the stage's outputs */
+    uint32_t kill_epoch;
+    uint32_t limits_version;
+    uint32_t model_generation;
+    uint16_t weights_version;
+    uint8_t mode;   /* enum trading_mode */
+    uint8_t killed; /* 1 while kill_epoch is not armed */
+} turn_event;
+
+/* ---- control -------------------------------------------------------------------------------- */
+
+enum trading_mode { MODE_NORMAL, MODE_REDUCE_ONLY, MODE_CANCEL_ONLY, MODE_HALTED };
+
+/* Each tightener owns its own word; the strictest wins. */
+enum tightener {
+    TIGHTENER_OPERATOR,
+    TIGHTENER_SUPERVISOR,
+    TIGHTENER_FEED,
+    TIGHTENER_SIGNAL,
+    TIGHTENER_RISK,
+    TIGHTENER_GATEWAY,
+    TIGHTENER_JOURNAL,
+    TIGHTENERS_MAX
+};
+
+/* At SEGMENT_HEADER_SIZE of the control segment. Killed while kill_epoch != armed_epoch. */
+typedef struct {
+    uint64_t kill_epoch;      /* moved on by every kill; any process may, with an atomic add */
+    uint64_t reserved0[7];
+    uint64_t armed_epoch;     /* the kill epoch that people have accepted; written by the supervisor */
+    uint64_t reserved1[7];
+    uint64_t killed_epoch_sent; /* the gateway: no new order left after it saw this epoch */
+    uint64_t reserved2[7];
+    uint32_t stop;            /* 1: take no new work; 2: leave the loop. Written by the supervisor */
+    uint32_t reserved3[15];
+    uint32_t mode[16];        /* enum trading_mode by enum tightener; each word has one writer */
+} control_page;
+
+/* Limits of one instrument. 0 forbids; there is no value for "unlimited". */
+typedef struct {
+    int64_t position_lots_max;       /* |position| with every open order filled */
+    int64_t order_quantity_lots_max;
+    int64_t order_value_micros_max;
+    int64_t collar_ppm_max;          /* distance from the reference price, parts per million */
+    uint64_t flags;                  /* enum limit_flag */
+    uint64_t reserved[3];
+} instrument_limits;
+
+enum limit_flag { LIMIT_BLOCKED = 1, LIMIT_NO_SHORT = 2 };
+
+typedef struct {
+    uint64_t version;
+    uint64_t checksum;               /* of this header with checksum = 0 and of `count` entries */
+    int64_t gross_value_micros_max;  /* sum over instruments of |worst-case position| at reference */
+    int64_t open_orders_max;
+    int64_t messages_per_second_max; /* a token bucket of this rate and this depth */
+    uint64_t stale_after_ns;         /* reference prices older than this are stale */
+    uint64_t count;                  /* instruments */
+    uint64_t reserved;
+} limits_header;
+
+/* At SEGMENT_HEADER_SIZE of the limits segment; two copies follow at `copy_offset`, each a
+ * limits_header and its instrument_limits. Readers take copy[generation & 1] and check it. */
+typedef struct {
+    uint64_t generation;
+    uint64_t copy_offset[2];
+    uint64_t reserved[5];
+} limits_page;
+
+enum reject_reason {
+    REJECT_NONE,
+    REJECT_KILLED,
+    REJECT_MODE,
+    REJECT_STALE_DATA,
+    REJECT_NO_REFERENCE,
+    REJECT_INSTRUMENT,
+    REJECT_BLOCKED,
+    REJECT_NOT_TRADING,
+    REJECT_QUANTITY,
+    REJECT_PRICE,
+    REJECT_ORDER_VALUE,
+    REJECT_COLLAR,
+    REJECT_POSITION,
+    REJECT_GROSS_VALUE,
+    REJECT_OPEN_ORDERS,
+    REJECT_THROTTLE,
+    REJECT_DUPLICATE,
+    REJECT_UNKNOWN_ORDER,
+    REJECT_NO_SHORT,
+    REJECT_RING_FULL,
+    REJECT_SESSION_DOWN,
+    REJECT_DIGEST,
+    REJECT_LIMITS_VERSION,
+    REJECT_INTENTS_FULL,
+    REJECT_ENCODING,
+    REJECT_REASONS_MAX
+};
+
+/* ---- reference data ------------------------------------------------------------------------- */
+
+typedef struct {
+    char symbol[16];              /* NUL-padded */
+    uint32_t venue_locate;        /* the venue's number for the day; 0 = not yet known */
+    uint32_t flags;               /* enum instrument_flag */
+    int64_t tick_value_micros;    /* money of one tick of one lot */
+    int64_t price_increment_ticks; /* an order's price is a multiple of it */
+    int64_t round_lot_lots;
+    char currency[8];
+    uint64_t reserved;
+} instrument_entry;
+
+enum instrument_flag { INSTRUMENT_TRADED = 1, INSTRUMENT_RESTRICTED = 2 };
+
+/* ---- clock, stages, lockstep ---------------------------------------------------------------- */
+
+enum clock_source { CLOCK_UNSPECIFIED, CLOCK_TSC, CLOCK_SYSTEM };
+
+/* time_ns = anchor_time_ns + ((tsc - anchor_tsc) * scale >> 32). At SEGMENT_HEADER_SIZE. */
+typedef struct {
+    uint64_t anchor_tsc;
+    uint64_t anchor_time_ns;
+    uint64_t scale;       /* ns per tick, 32.32 fixed point */
+    uint64_t frequency_hz;
+    uint32_t source;      /* enum clock_source */
+    uint32_t reserved0;
+    int64_t error_ppb;    /* against CLOCK_MONOTONIC_RAW at calibration */
+    uint64_t reserved[2];
+} clock_page;
+
+enum stage_id { STAGE_FEED, STAGE_SIGNAL, STAGE_RISK, STAGE_GATEWAY, STAGES_MAX };
+
+enum stage_state {
+    STAGE_ABSENT,
+    STAGE_STARTING,
+    STAGE_READY,   /* attached, warmed up, in its loop */
+    STAGE_DRAINING,
+    STAGE_STOPPED,
+    STAGE_FAILED
+};
+
+/* At SEGMENT_HEADER_SIZE of a stage's own segment; its counters follow at the next line. */
+typedef struct {
+    uint64_t heartbeat_time_ns; /* of the last turn, idle or not */
+    uint64_t turns;             /* non-idle */
+    uint64_t idle_turns;
+    uint64_t publish_time_ns;   /* of the last turn that published */
+    uint32_t state;             /* enum stage_state */
+    uint32_t pid;
+    uint32_t cpu;
+    uint32_t error;             /* enum stage_error, when STAGE_FAILED */
+    uint64_t reserved[2];
+    uint64_t counter[COUNTERS_MAX]; /* by the stage's own enum: feed_counter, signal_counter, ... */
+} stage_page;
+
+/* Lockstep: the baton names the stage whose turn it is; it counts up without wrapping. */
+typedef struct {
+    uint64_t baton;       /* round * STAGES_MAX + stage */
+    uint64_t now_ns;      /* virtual time of the round; written by the feed */
+    uint64_t idle_rounds; /* rounds since anything was done */
+    uint32_t finished;    /* the source is exhausted */
+    uint32_t busy;        /* some stage did something this round */
+    uint64_t reserved[4];
+} lockstep_page;
+
+/* ---- counters: the names that people see are these, lower case, without the stage ------------- */
+
+enum feed_counter {
+    FEED_PACKETS,
+    FEED_BYTES,
+    FEED_MESSAGES,
+    FEED_EVENTS,
+    FEED_BOOK_UPDATES,
+    FEED_TOP_CHANGES,
+    FEED_DUPLICATES,
+    FEED_REORDERED,
+    FEED_GAPS,
+    FEED_GAP_MESSAGES,
+    FEED_GAPS_CLOSED,
+    FEED_GAPS_LOST,
+    FEED_REQUESTS,
+    FEED_RECOVERED,
+    FEED_HEARTBEATS,
+    FEED_SESSIONS,
+    FEED_SILENCES,
+    FEED_MALFORMED,
+    FEED_UNKNOWN_TYPE,
+    FEED_UNKNOWN_INSTRUMENT,
+    FEED_UNKNOWN_ORDER,
+    FEED_DUPLICATE_ORDER,
+    FEED_BOOK_FULL,
+    FEED_RAW_FULL,
+    FEED_NORM_FULL,
+    FEED_OVERRUN_EVENTS,
+    FEED_SOCKET_ERRORS,
+    FEED_SYSTEM_CALLS,
+    FEED_STALE,             /* gauge: 1 while books are stale */
+    FEED_LIVE_ORDERS,       /* gauge */
+    FEED_NEGATIVE_HOPS,
+    FEED_COUNTERS
+};
+
+enum signal_counter {
+    SIGNAL_EVENTS,
+    SIGNAL_EVALUATIONS,
+    SIGNAL_SIGNALS,
+    SIGNAL_NEW_ORDERS,
+    SIGNAL_REPLACES,
+    SIGNAL_CANCELS,
+    SIGNAL_SUPPRESSED_STALE,
+    SIGNAL_SUPPRESSED_COOLDOWN,
+    SIGNAL_SUPPRESSED_WORKING,
+    SIGNAL_RING_FULL,
+    SIGNAL_NEGATIVE_HOPS,
+    SIGNAL_COUNTERS
+};
+
+/* The rejects by reason follow the others: RISK_REJECTS + enum reject_reason. */
+enum risk_counter {
+    RISK_SIGNALS,
+    RISK_APPROVED,
+    RISK_REJECTED,
+    RISK_EXECUTIONS,
+    RISK_DUPLICATE_EXECUTIONS,
+    RISK_UNKNOWN_EXECUTIONS,
+    RISK_OVERFILLS,
+    RISK_OPEN_ORDERS,       /* gauge */
+    RISK_POSITION_LOTS,     /* gauge: sum of |position| */
+    RISK_GROSS_VALUE_MICROS, /* gauge */
+    RISK_CASH_MICROS,       /* gauge, signed */
+    RISK_PNL_MICROS,        /* gauge, signed: cash + positions at the reference price */
+    RISK_BOUGHT_LOTS,
+    RISK_SOLD_LOTS,
+    RISK_MARKET_EVENTS,
+    RISK_RING_FULL,
+    RISK_LIMITS_REFUSED,    /* a limits copy whose checksum was wrong */
+    RISK_NEGATIVE_HOPS,
+    RISK_ROLLS,
+    RISK_MODE,              /* gauge: enum trading_mode in force */
+    RISK_REJECTS = 32,
+    RISK_COUNTERS = 64
+};
+
+enum gateway_counter {
+    GATEWAY_COMMANDS,
+    GATEWAY_NEW_ORDERS,
+    GATEWAY_REPLACES,
+    GATEWAY_CANCELS,
+    GATEWAY_REFUSED,
+    GATEWAY_FRAMES_OUT,
+    GATEWAY_BYTES_OUT,
+    GATEWAY_MESSAGES_IN,
+    GATEWAY_BYTES_IN,
+    GATEWAY_ACCEPTED,
+    GATEWAY_FILLS,
+    GATEWAY_FILLED_LOTS,
+    GATEWAY_CANCELED,
+    GATEWAY_REJECTED,
+    GATEWAY_CANCEL_REJECTED,
+    GATEWAY_BROKEN,
+    GATEWAY_UNKNOWN,
+    GATEWAY_SETTLED,
+    GATEWAY_LOGINS,
+    GATEWAY_LOGIN_REJECTS,
+    GATEWAY_DISCONNECTS,
+    GATEWAY_HEARTBEATS_OUT,
+    GATEWAY_HEARTBEATS_IN,
+    GATEWAY_MALFORMED,
+    GATEWAY_UNMATCHED,
+    GATEWAY_EXEC_FULL,
+    GATEWAY_SYSTEM_CALLS,
+    GATEWAY_SESSION_UP,     /* gauge */
+    GATEWAY_OPEN_ORDERS,    /* gauge */
+    GATEWAY_NEGATIVE_HOPS,
+    GATEWAY_DUPLICATE_COMMANDS,
+    GATEWAY_COUNTERS
+};
+
+/* ---- histograms ------------------------------------------------------------------------------ */
+
+/* HdrHistogram geometry: 3 significant digits, 1 ns to 68 s. */
+#define HISTOGRAM_SUB_BUCKETS 2048
+#define HISTOGRAM_BUCKETS 26
+#define HISTOGRAM_COUNTS 27648 /* (HISTOGRAM_BUCKETS + 1) * HISTOGRAM_SUB_BUCKETS / 2 */
+#define HISTOGRAM_VALUE_MAX 68719476735
+
+typedef struct {
+    char name[32];
+    uint64_t total_count;
+    uint64_t value_min; /* UINT64_MAX while empty */
+    uint64_t value_max;
+    uint64_t clamped_count; /* values over HISTOGRAM_VALUE_MAX, recorded as it */
+    uint64_t count[HISTOGRAM_COUNTS];
+} histogram;
+
+/* Hops of a message, each recorded by the stage that ends it. */
+enum hop {
+    HOP_WAIT,     /* behind its packet-mates: packet in memory to this message's turn */
+    HOP_FEED,     /* message in memory to norm published; every event */
+    HOP_ORDER_FEED,    /* the same and the next, over order-producing events only */
+    HOP_ORDER_SIGNAL,  /* norm published to signal published */
+    HOP_ORDER_RISK,    /* signal published to order published */
+    HOP_ORDER_GATEWAY, /* order published to frame encoded and intent stored */
+    HOP_ORDER_PATH,    /* T0 to T1 */
+    HOP_ACK,      /* frame handed over to the venue's answer in user memory */
+    HOPS_MAX
+};
+
+/* ---- intents --------------------------------------------------------------------------------- */
+
+enum intent_state {
+    INTENT_EMPTY,
+    INTENT_STORED,   /* may have been sent: never send again */
+    INTENT_SETTLED   /* the venue has answered for it */
+};
+
+/* At SEGMENT_HEADER_SIZE of the intent file. */
+typedef struct {
+    uint64_t count;                  /* intents stored; record i has stamp i + 1 */
+    uint64_t next_user_ref;          /* the venue's number for the next order or replacement */
+    uint64_t next_expected_sequence; /* of the venue's sequenced stream: all below were published */
+    uint64_t fencing_epoch;          /* of the gateway that owns the session */
+    char session[16];                /* the venue's session name */
+    uint64_t trading_day;            /* yyyymmdd */
+    uint64_t reserved[1];
+} intent_page;
+
+/* One order frame, stored before it is sent. `stamp` is stored last, with release. */
+typedef struct {
+    uint64_t stamp;     /* index + 1, once the record is whole */
+    command_id id;
+    uint64_t order_id;
+    uint64_t target_order_id;
+    uint64_t digest;
+    uint64_t time_ns;
+    int64_t price_ticks;
+    int64_t quantity_lots;
+    uint32_t instrument;
+    uint32_t user_ref;  /* the venue's number; a cancel bears that of its order */
+    uint8_t type;       /* CMD_NEW, CMD_REPLACE, CMD_CANCEL */
+    uint8_t side;
+    uint8_t state;      /* enum intent_state */
+    uint8_t time_in_force;
+    uint16_t frame_length;
+    uint16_t reserved0;
+    uint8_t frame[FRAME_BYTES_MAX];
+    uint64_t reserved[3];
+} intent_record;

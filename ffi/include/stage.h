@@ -1,0 +1,59 @@
+/* stage.h: what the four stages have in common: turns, and the loop that runs them.
+ *
+ * A stage works in turns. `x_plan` looks at the world (clock, ring heads, pages) and writes down in
+ * a turn_plan all that the turn may see; `x_turn` then is a function of the plan, the events and the
+ * stage's own state, and of nothing else. A live engine plans from the world; replay reads the plans
+ * from the recorded turn records. A turn that consumed or published something publishes its record.
+ *
+ *   feed     raw            -> norm
+ *   signal   norm exec      -> signal
+ *   risk     norm exec signal -> cmd
+ *   gateway  norm cmd       -> exec            (norm for the paper venue only)
+ */
+#pragma once
+#include "layout.h"
+#include "ring.h"
+
+typedef struct {
+    uint64_t now_ns;
+    uint64_t input_sequence[INPUTS_MAX]; /* drain each input up to here, exclusive */
+    uint32_t kill_epoch;
+    uint32_t limits_version;
+    uint32_t model_generation;
+    uint16_t weights_version;
+    uint8_t mode;   /* enum trading_mode in force */
+    uint8_t killed;
+} turn_plan;
+
+/* Private to the process that runs the stage; the pages are the mapped segments' bodies. */
+typedef struct {
+    stage_page *page;
+    const clock_page *clock;
+    control_page *control;
+    histogram *hops;      /* HOPS_MAX of them, written by this stage alone; NULL: record none */
+    lockstep_page *lockstep; /* NULL unless the engine runs in virtual time */
+    ring_writer ctl;      /* this stage's turn records; slots == NULL: publish none */
+    uint64_t turn;
+    uint64_t digest;      /* of the outputs so far */
+    uint32_t id;          /* enum stage_id */
+    uint32_t reserved;
+} stage_context;
+
+enum wait_strategy { WAIT_SPIN, WAIT_YIELD, WAIT_PARK };
+
+enum stage_error {
+    STAGE_ERROR_NONE,
+    STAGE_ERROR_SEQUENCE,  /* a replay plan asks for events that are not there */
+    STAGE_ERROR_RESOURCE,
+    STAGE_ERROR_SESSION
+};
+
+/* Common parts of planning: time, kill, mode. In lockstep the time is the page's. */
+void stage_plan(stage_context *stage, turn_plan *plan);
+/* Publish the record of a turn that was not idle. `output` may be NULL. */
+void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output);
+/* The strictest of all tighteners. */
+uint8_t stage_mode(const control_page *control);
+/* Chain one word of an output into the stage's digest: stages feed it what decisions determine, never
+ * a measured time. */
+void stage_digest(stage_context *stage, uint64_t word);

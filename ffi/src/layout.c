@@ -1,0 +1,49 @@
+/* layout.c: what layout.h claims, asserted: sizes, offsets, and that each writer's words have cache
+ * lines of their own. */
+#include "layout.h"
+#include <stddef.h>
+
+#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " must be " #bytes " bytes")
+#define AT(type, field, offset) \
+    _Static_assert(offsetof(type, field) == (offset), #type "." #field " must lie at " #offset)
+
+SIZE(segment_header, SEGMENT_HEADER_SIZE);
+SIZE(ring_control, CACHE_LINE_SIZE);
+SIZE(ring_cursor, CACHE_LINE_SIZE);
+SIZE(doorbell, CACHE_LINE_SIZE);
+
+/* A slot is a power of two, so that an index is a mask and a shift, and an event never straddles
+ * more lines than it must. */
+SIZE(event_header, 48);
+SIZE(raw_event, 128);
+SIZE(norm_event, 128);
+SIZE(signal_event, 128);
+SIZE(cmd_event, 128);
+SIZE(exec_event, 128);
+SIZE(turn_event, 128);
+SIZE(command_id, 16);
+
+/* The ring stamps the first word of every slot. */
+AT(event_header, stamp, 0);
+AT(segment_header, magic, 0);
+
+/* Killer, supervisor and gateway write different lines; so do the tighteners and the stop word. */
+AT(control_page, armed_epoch, 64);
+AT(control_page, killed_epoch_sent, 128);
+AT(control_page, stop, 192);
+AT(control_page, mode, 256);
+_Static_assert(TIGHTENERS_MAX <= 16, "each tightener owns a word of control_page.mode");
+
+SIZE(limits_header, CACHE_LINE_SIZE);
+SIZE(limits_page, CACHE_LINE_SIZE);
+SIZE(instrument_limits, CACHE_LINE_SIZE);
+SIZE(instrument_entry, CACHE_LINE_SIZE);
+SIZE(clock_page, CACHE_LINE_SIZE);
+SIZE(lockstep_page, CACHE_LINE_SIZE);
+SIZE(intent_page, CACHE_LINE_SIZE);
+SIZE(intent_record, 3 * CACHE_LINE_SIZE);
+AT(stage_page, counter, CACHE_LINE_SIZE);
+
+_Static_assert(HISTOGRAM_COUNTS == (HISTOGRAM_BUCKETS + 1) * HISTOGRAM_SUB_BUCKETS / 2, "HdrHistogram geometry");
+_Static_assert((int)FEED_COUNTERS <= COUNTERS_MAX && (int)RISK_COUNTERS <= COUNTERS_MAX, "counters fit their page");
+_Static_assert((int)RISK_REJECTS + (int)REJECT_REASONS_MAX <= (int)RISK_COUNTERS, "a counter for each reason");

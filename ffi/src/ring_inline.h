@@ -1,0 +1,89 @@
+/* ring_inline.h: the ring's protocol, for the stages that live on it. See include/ring.h.
+ *
+ * SYNC POINTS, each named at both ends:
+ *   P1  ring_commit stores slot.stamp (release)       <-> reader loads slot.stamp (acquire).
+ *       Without it a reader could see the stamp and an older payload.
+ *   P2  ring_release stores cursor.position (release) <-> ring_limit loads it (acquire).
+ *       Without it the writer could overwrite a slot that is still being read.
+ *   P3  ring_claim stores stamp 0, then a store fence <-> observer re-loads the stamp after an
+ *       acquire fence. Without it an observer could take a half-overwritten payload for whole.
+ *   P4  ring_ring_bells loads bell.sleeping after a full fence <-> wait.c stores sleeping, full
+ *       fence, polls once more, sleeps. Without both fences each could miss the other.
+ */
+#pragma once
+#include "ring.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+void ring_wake(doorbell *bell); /* wait.c */
+
+static inline uint64_t *ring_slot(const uint8_t *slots, uint64_t sequence, uint64_t mask, uint32_t shift) {
+    return (uint64_t *)(uintptr_t)(slots + ((sequence & mask) << shift));
+}
+
+/* The lowest gating cursor plus capacity: the writer's new limit. */
+static inline uint64_t ring_limit(const ring_writer *writer) {
+    uint64_t lowest = writer->next;
+    for (uint32_t i = 0; i < writer->gate_count; i++) {
+        uint64_t position = __atomic_load_n(&writer->gate[i]->position, __ATOMIC_ACQUIRE); /* P2 */
+        if (position < lowest) lowest = position;
+    }
+    return lowest + writer->mask + 1;
+}
+
+static inline void *ring_claim_inline(ring_writer *writer) {
+    if (__builtin_expect(writer->next >= writer->limit, 0)) {
+        writer->limit = ring_limit(writer);
+        if (writer->next >= writer->limit) {
+            writer->control->full_count++;
+            return NULL;
+        }
+    }
+    uint64_t *slot = ring_slot(writer->slots, writer->next, writer->mask, writer->slot_shift);
+    __atomic_store_n(slot, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* P3 */
+    return slot;
+}
+
+static inline void ring_commit_inline(ring_writer *writer) {
+    uint64_t *slot = ring_slot(writer->slots, writer->next, writer->mask, writer->slot_shift);
+    uint64_t stamp = ++writer->next;
+    __atomic_store_n(slot, stamp, __ATOMIC_RELEASE); /* P1 */
+    __atomic_store_n(&writer->control->position, stamp, __ATOMIC_RELAXED);
+    if (__builtin_expect(writer->bell_count != 0, 0)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); /* P4 */
+        for (uint32_t i = 0; i < writer->bell_count; i++)
+            if (__atomic_load_n(&writer->bell[i]->sleeping, __ATOMIC_RELAXED)) ring_wake(writer->bell[i]);
+    }
+}
+
+static inline uint64_t ring_room_inline(ring_writer *writer) {
+    writer->limit = ring_limit(writer);
+    return writer->limit - writer->next;
+}
+
+/* Is the event with this sequence published? Gating readers only. */
+static inline bool ring_has(const ring_reader *reader, uint64_t sequence) {
+    const uint64_t *slot = ring_slot(reader->slots, sequence, reader->mask, reader->slot_shift);
+    return __atomic_load_n(slot, __ATOMIC_ACQUIRE) == sequence + 1; /* P1 */
+}
+
+static inline const void *ring_front_inline(const ring_reader *reader) {
+    return ring_has(reader, reader->next)
+               ? ring_slot(reader->slots, reader->next, reader->mask, reader->slot_shift)
+               : NULL;
+}
+
+static inline const void *ring_at_inline(const ring_reader *reader, uint64_t ahead) {
+    return ring_slot(reader->slots, reader->next + ahead, reader->mask, reader->slot_shift);
+}
+
+static inline uint64_t ring_available_inline(const ring_reader *reader, uint64_t max) {
+    uint64_t count = 0;
+    while (count < max && ring_has(reader, reader->next + count)) count++;
+    return count;
+}
+
+static inline void ring_release_inline(ring_reader *reader) {
+    __atomic_store_n(&reader->cursor->position, reader->next, __ATOMIC_RELEASE); /* P2 */
+}

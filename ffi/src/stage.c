@@ -1,0 +1,61 @@
+/* stage.c: what the four stages have in common. See include/stage.h. */
+#include "stage.h"
+#include "clock_inline.h"
+#include "digest.h"
+#include "ring_inline.h"
+
+uint8_t stage_mode(const control_page *control) {
+    uint32_t strictest = MODE_NORMAL;
+    for (int i = 0; i < TIGHTENERS_MAX; i++) {
+        uint32_t mode = __atomic_load_n(&control->mode[i], __ATOMIC_RELAXED);
+        if (mode > strictest) strictest = mode;
+    }
+    return (uint8_t)(strictest > MODE_HALTED ? MODE_HALTED : strictest);
+}
+
+void stage_plan(stage_context *stage, turn_plan *plan) {
+    plan->now_ns = stage->lockstep ? __atomic_load_n(&stage->lockstep->now_ns, __ATOMIC_RELAXED) : clock_read(stage->clock);
+    uint64_t kill_epoch = __atomic_load_n(&stage->control->kill_epoch, __ATOMIC_ACQUIRE);
+    plan->kill_epoch = (uint32_t)kill_epoch;
+    plan->killed = kill_epoch != __atomic_load_n(&stage->control->armed_epoch, __ATOMIC_ACQUIRE);
+    plan->mode = stage_mode(stage->control);
+    plan->limits_version = 0;
+    plan->model_generation = 0;
+    plan->weights_version = 0;
+}
+
+void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output) {
+    stage->turn++;
+    stage->page->turns = stage->turn;
+    if (!stage->ctl.slots) return;
+    turn_event *event = ring_claim_inline(&stage->ctl);
+    if (!event) {
+        /* A hole in the record: what follows cannot be replayed, so nothing may follow. */
+        __atomic_store_n(&stage->control->mode[TIGHTENER_JOURNAL], MODE_HALTED, __ATOMIC_RELAXED);
+        return;
+    }
+    event->header.cause_sequence = stage->turn;
+    event->header.origin_time_ns = plan->now_ns;
+    event->header.ingress_time_ns = plan->now_ns;
+    event->header.type = CTL_TURN;
+    event->header.cause_input = INPUT_NONE;
+    event->header.flags = 0;
+    event->header.instrument = NO_INSTRUMENT;
+    event->turn = stage->turn;
+    event->now_ns = plan->now_ns;
+    for (int i = 0; i < INPUTS_MAX; i++) event->input_sequence[i] = plan->input_sequence[i];
+    event->output_sequence = output ? output->next : 0;
+    event->digest = stage->digest;
+    event->kill_epoch = plan->kill_epoch;
+    event->limits_version = plan->limits_version;
+    event->model_generation = plan->model_generation;
+    event->weights_version = plan->weights_version;
+    event->mode = plan->mode;
+    event->killed = plan->killed;
+    event->header.publish_time_ns = clock_read(stage->clock);
+    ring_commit_inline(&stage->ctl);
+}
+
+void stage_digest(stage_context *stage, uint64_t word) {
+    stage->digest = digest_bytes(stage->digest, &word, sizeof word);
+}
