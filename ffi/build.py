@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 from cffi import FFI
+from setuptools import Distribution
+from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a script: the package needs what this builds
 
-from freshness import ROOM, source_stamp  # noqa: E402
+from freshness import ROOM, source_stamp
 
 INTEGER_DEFINE = re.compile(r"#define\s+\w+\s+(0[xX][0-9a-fA-F]+|\d+)\b")
 
@@ -65,21 +68,36 @@ def make_ffi(*, warnings_are_errors: bool = False) -> FFI:
     return builder
 
 
-def write_stamp() -> None:
-    """Record what the extension is built from, for the check at import."""
-    (ROOM / "_stamp.py").write_text(
-        f'"""Written by ffi/build.py: the sources that ffi._native was built from."""\n\nSOURCE_STAMP = "{source_stamp()}"\n'
-    )
+def lint() -> int:
+    """Compile each C file alone with every warning an error; returns how many failed."""
+    compiler = os.environ.get("CC", "gcc")
+    flags = [*CODE_GENERATION, *WARNINGS, "-Werror", "-Iffi/include", "-Iffi/src", "-c", "-o", "/dev/null"]
+    sources = sorted((ROOM / "src").glob("*.c"))
+    results = [subprocess.run([compiler, *flags, str(path)], cwd=ROOM.parent, check=False) for path in sources]
+    return sum(result.returncode != 0 for result in results)
+
+
+def write_stamp(room: Path = ROOM) -> None:
+    """Record beside the extension what it is built from, for the check at import."""
+    title = '"""Written by ffi/build.py: the sources that ffi._native was built from."""'
+    (room / "_stamp.py").write_text(f'{title}\n\nSOURCE_STAMP = "{source_stamp()}"\n')
 
 
 def build(*, verbose: bool = False, warnings_are_errors: bool = False) -> None:
     """Compile in place, so that a checkout imports its own extension."""
     os.chdir(ROOM.parent)
-    make_ffi(warnings_are_errors=warnings_are_errors).compile(tmpdir=".", verbose=verbose)
+    extension = make_ffi(warnings_are_errors=warnings_are_errors).distutils_extension(
+        tmpdir="build/cffi", verbose=verbose
+    )
+    command = build_ext(Distribution({"name": "ffi", "ext_modules": [extension], "verbose": int(verbose)}))
+    command.inplace = command.force = True
+    command.build_temp = "build/temp"
+    command.ensure_finalized()
+    command.run()
     write_stamp()
 
 
-ffibuilder = make_ffi()
-
 if __name__ == "__main__":
+    if "--lint" in sys.argv:
+        sys.exit(min(lint(), 1))
     build(verbose="--verbose" in sys.argv, warnings_are_errors="--werror" in sys.argv)
