@@ -7,7 +7,27 @@
 enum itch_status { ITCH_OK, ITCH_BAD_LENGTH, ITCH_UNKNOWN_TYPE, ITCH_UNKNOWN_INSTRUMENT, ITCH_BAD_FIELD };
 
 /* A message with every field of every type; those that `type` does not have are 0. For inspection,
- * tests and the simulator; the path uses itch_normalise. */
+ * tests and the simulator; the path uses itch_normalise.
+ *
+ *   type  event        detail                              price      number
+ *   S     event code
+ *   R                  category, financial status,                    round lot, ETP leverage factor
+ *                      round lots only, class, sub-type (2),
+ *                      authenticity, short sale, IPO,
+ *                      LULD tier, ETP, inverse
+ *   H     state        reason (4), reserved
+ *   Y     action
+ *   L     primary      mode, state
+ *   V                                                                 three levels, in 1/10^8
+ *   W     level
+ *   K                  qualifier                           IPO        release time, in seconds
+ *   J                                                      reference  upper, lower, extension
+ *   h     market       action
+ *   I                  direction, price variation          reference  imbalance, far, near
+ *   N     interest
+ *   O                  eligible                                       min, max, near price, near time,
+ *                                                                     lower, upper
+ */
 typedef struct {
     uint8_t type;
     uint8_t side;       /* 'B' or 'S' */
@@ -30,8 +50,11 @@ typedef struct {
 
 /* Wire length of a type, 0 for a type that ITCH 5.0 does not have. */
 uint32_t itch_length(uint8_t type);
+/* `message` is written only when ITCH_OK is returned. Of the letters only those that change a meaning
+ * are judged: the side of A, F and P, and whether C is printable. */
 int itch_decode(const uint8_t *bytes, uint32_t length, itch_message *message);
-/* Returns the bytes written, 0 when the type is unknown or `capacity` too small. */
+/* Returns the bytes written, 0 when the type is unknown, `capacity` too small, or a number too large
+ * for its field. */
 uint32_t itch_encode(const itch_message *message, uint8_t *target, uint32_t capacity);
 
 typedef struct {
@@ -41,7 +64,13 @@ typedef struct {
 
 /* One message to its canonical event: type, flags, instrument, origin time, order_ref, price,
  * quantity, reference. Stamps, causes and the top of the book are the caller's. The event is not
- * touched unless ITCH_OK is returned. */
+ * touched unless ITCH_OK is returned; its flags are set afresh, so a caller adds its own after.
+ *
+ * Four letters in `reference` read from the high byte down, as a hexadecimal dump shows them. An
+ * operational halt ('h') is a trading state beside the regulatory one: its reason reads "h", the market
+ * (Q, B or X), two spaces. NORM_IMBALANCE has the direction in `reference`, FLAG_SELL when it is to sell.
+ * NORM_DIRECTORY has the round lot as its quantity. NORM_NOTICE has in `reference` the one letter that
+ * Y, N, W and L carry. System events and circuit breakers (S V W) concern NO_INSTRUMENT. */
 int itch_normalise(const itch_context *context, const uint8_t *bytes, uint32_t length, norm_event *event);
 /* The order a message touches, 0 when none: lets a reader prefetch. No bounds check but `length`. */
 uint64_t itch_order_ref(const uint8_t *bytes, uint32_t length);

@@ -23,13 +23,16 @@ typedef struct {
     const uint8_t *end;
 } mold_walker;
 
+/* MOLD_OK or MOLD_SHORT; looks at the header alone. */
 int mold_parse(const uint8_t *packet, uint32_t size, mold_header *header);
 /* Whole packet check: MOLD_OK when exactly `count` blocks fill it. */
 int mold_check(const uint8_t *packet, uint32_t size);
+/* Stand before the first message. A heartbeat and an end of session have none. */
 void mold_walk(mold_walker *walker, const uint8_t *packet, uint32_t size, uint32_t count);
 /* 1 and the next message in bytes/length, or 0 at the end or where the packet is cut short
  * (`remaining` then tells how many messages are missing). */
 int mold_next(mold_walker *walker);
-/* Write a header (20 bytes), append a block; 0 when it does not fit in `capacity`, else the new size. */
+/* Write a header (20 bytes); begin a packet with count 0, for mold_append counts each block into it.
+ * mold_append gives the new size, or 0 when the block does not fit in `capacity` or in the count. */
 uint32_t mold_header_encode(const mold_header *header, uint8_t *target);
 uint32_t mold_append(uint8_t *packet, uint32_t size, uint32_t capacity, const uint8_t *message, uint32_t length);

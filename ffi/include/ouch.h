@@ -96,8 +96,13 @@ typedef struct {
     ouch_appendage appendage;
 } ouch_report;
 
-/* Encoders return the bytes written, 0 when the type is unknown or they do not fit. Decoders return
- * enum ouch_status and never read past `length`. */
+/* Encoders return the bytes written, 0 when the type is unknown, they do not fit, or a number is too
+ * large for its field. Decoders return enum ouch_status and never read past `length`; unless it is
+ * OUCH_OK, what they left in the structure means nothing. OUCH_BAD_FIELD: a report whose side or state
+ * is none; a bad order decodes, for the venue to reject with a reason.
+ * Appendages: 5.0 only. Elements are written by rising tag; those of unknown tags are not written. X and
+ * Q carry one only when `present` says so, as newer revisions allow.
+ * Tokens: 4.2 only. A token that begins with NUL is made from user_ref (previous_ref). */
 uint32_t ouch50_encode_order(const ouch_order *order, uint8_t *target, uint32_t capacity);
 int ouch50_decode_order(const uint8_t *bytes, uint32_t length, ouch_order *order);
 uint32_t ouch50_encode_report(const ouch_report *report, uint8_t *target, uint32_t capacity);

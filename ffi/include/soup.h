@@ -35,10 +35,14 @@ typedef struct {
     uint64_t sequence;
 } soup_login; /* fields space-padded as on the wire */
 
+/* The packet that stands at `bytes`: SOUP_NEED_MORE while it is not whole, SOUP_BAD_LENGTH when no
+ * packet can begin so (drop the connection: framing is lost). The type is the caller's to judge. */
 int soup_parse(const uint8_t *bytes, uint64_t available, soup_packet *packet);
-/* Bytes written, 0 when they do not fit. */
+/* Bytes written, 0 when they do not fit. The payload may already stand in its place in `target`. */
 uint32_t soup_encode(uint8_t type, const uint8_t *payload, uint32_t length, uint8_t *target, uint32_t capacity);
 uint32_t soup_login_encode(const soup_login *login, uint8_t *target, uint32_t capacity);
+/* SOUP_BAD_FIELD: another type, or no number where one should be (digits, spaces before or after). */
 int soup_login_decode(const soup_packet *packet, soup_login *login);
+/* `session` is 10 characters, here and below. */
 uint32_t soup_accept_encode(const char *session, uint64_t sequence, uint8_t *target, uint32_t capacity);
 int soup_accept_decode(const soup_packet *packet, char *session, uint64_t *sequence);
