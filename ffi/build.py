@@ -77,10 +77,27 @@ def lint() -> int:
     return sum(result.returncode != 0 for result in results)
 
 
+def layout_names() -> dict[str, tuple[str, ...]]:
+    """What layout.h declares, sorted: the structs, enums and constants that ffi/dtypes.py hashes."""
+    text = cdef_text(ROOM / "include" / "layout.h")
+    layout = FFI()
+    layout.cdef(text)
+    return {
+        "LAYOUT_TYPES": tuple(sorted(layout.list_types()[0])),
+        "LAYOUT_ENUMS": tuple(sorted(re.findall(r"^enum (\w+)", text, re.MULTILINE))),
+        "LAYOUT_CONSTANTS": tuple(sorted(re.findall(r"^#define (\w+)", text, re.MULTILINE))),
+    }
+
+
 def write_stamp(room: Path = ROOM) -> None:
-    """Record beside the extension what it is built from, for the check at import."""
-    title = '"""Written by ffi/build.py: the sources that ffi._native was built from."""'
-    (room / "_stamp.py").write_text(f'{title}\n\nSOURCE_STAMP = "{source_stamp()}"\n')
+    """Record beside the extension what it is built from, for the check at import and the layout hash."""
+    lines = [
+        '"""Written by ffi/build.py: what ffi._native was built from."""',
+        "",
+        f'SOURCE_STAMP = "{source_stamp()}"',
+    ]
+    lines += [f"{name} = {names!r}" for name, names in layout_names().items()]
+    (room / "_stamp.py").write_text("\n".join(lines) + "\n")
 
 
 def build(*, verbose: bool = False, warnings_are_errors: bool = False) -> None:

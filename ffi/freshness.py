@@ -11,9 +11,11 @@ REBUILD_COMMAND = "make build  (or: python ffi/build.py)"
 
 
 def source_files(room: Path = ROOM) -> list[Path]:
-    """Headers and sources in the order they are compiled and parsed: the layout first."""
+    """Headers and sources in the order they are compiled and parsed: the layout first, the build script last."""
     headers = sorted((room / "include").glob("*.h"), key=lambda path: (path.name != "layout.h", path.name))
-    return headers + sorted((room / "src").glob("*.h")) + sorted((room / "src").glob("*.c"))
+    if not headers:
+        return []
+    return headers + sorted((room / "src").glob("*.h")) + sorted((room / "src").glob("*.c")) + [room / "build.py"]
 
 
 def source_stamp(room: Path = ROOM) -> str:

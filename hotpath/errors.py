@@ -1,0 +1,107 @@
+"""Every error that hotpath raises on purpose.
+
+    HotpathError                    1   the root; nothing raises it itself
+    ├── ConfigError                78   a configuration file is missing, malformed or contradicts itself
+    ├── RefdataError               65   reference data is missing, malformed or of another version
+    ├── CaptureError               65   a recorded feed cannot be read
+    ├── HostError                  77   the machine denies what the configuration demands
+    ├── SegmentError               71   shared memory
+    │   ├── SegmentMissingError    69   there is no such segment: no engine of that name is running
+    │   ├── SegmentOwnedError      75   a live run owns it
+    │   ├── SegmentMismatchError   65   made by another layout, boot or run, or half made
+    │   └── SegmentSpaceError      71   /dev/shm or the memory lock limit is too small
+    ├── RingError                  70   a ring was put together wrongly
+    ├── VenueError                 69   the venue cannot be reached or refuses the session
+    └── StageError                 70   a stage failed, or did not start or stop in time
+
+The numbers are exit codes, after BSD's sysexits.h. An error says what was found and what was wanted;
+`next_step` says what to do about it, and the command line prints it below the message.
+"""
+
+from __future__ import annotations
+
+
+class HotpathError(Exception):
+    """The root. `exit_code` is the process's; `next_step` is advice, empty when there is none."""
+
+    exit_code: int = 1
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.next_step = next_step
+
+
+class ConfigError(HotpathError):
+    """A configuration file is missing, malformed or contradicts itself."""
+
+    exit_code = 78
+
+
+class RefdataError(HotpathError):
+    """Reference data is missing, malformed or of another version."""
+
+    exit_code = 65
+
+
+class CaptureError(HotpathError):
+    """A recorded feed cannot be read."""
+
+    exit_code = 65
+
+
+class HostError(HotpathError):
+    """The machine denies what the configuration demands: a privilege, a core, a limit."""
+
+    exit_code = 77
+
+
+class SegmentError(HotpathError):
+    """Shared memory cannot be made, found or trusted. `segment` is its POSIX name."""
+
+    exit_code = 71
+
+    def __init__(self, segment: str, message: str, *, next_step: str = "") -> None:
+        super().__init__(f"segment {segment}: {message}", next_step=next_step)
+        self.segment = segment
+
+
+class SegmentMissingError(SegmentError):
+    """There is no such segment."""
+
+    exit_code = 69
+
+
+class SegmentOwnedError(SegmentError):
+    """A live run owns the segment."""
+
+    exit_code = 75
+
+
+class SegmentMismatchError(SegmentError):
+    """The segment was made by another layout, boot or run, for another use, or only half."""
+
+    exit_code = 65
+
+
+class SegmentSpaceError(SegmentError):
+    """There is not enough shared memory, or not enough of it may be locked."""
+
+    exit_code = 71
+
+
+class RingError(HotpathError):
+    """A ring was put together wrongly: a size that is no power of two, too many readers."""
+
+    exit_code = 70
+
+
+class VenueError(HotpathError):
+    """The venue cannot be reached or refuses the session."""
+
+    exit_code = 69
+
+
+class StageError(HotpathError):
+    """A stage failed, or did not start or stop in time."""
+
+    exit_code = 70
