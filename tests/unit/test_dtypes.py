@@ -43,6 +43,7 @@ def numpy_leaf(dtype: np.dtype, path: str) -> tuple[int, int]:
     """(offset, size) of the same field in NumPy."""
     offset = 0
     for name in path.split("."):
+        assert dtype.fields is not None, path
         dtype, inner = dtype.fields[name][:2]
         offset += inner
     return offset, dtype.itemsize

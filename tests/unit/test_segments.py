@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ def patch_header(engine: str, segment: str, field: str, value: object) -> None:
     dtype = dtype_of("segment_header")
     patched = np.zeros(1, dtype[field])
     patched[0] = value
+    assert dtype.fields is not None
     with path_of(engine, segment).open("r+b") as file:
         file.seek(dtype.fields[field][1])
         file.write(patched.tobytes())
@@ -149,7 +151,7 @@ def test_bad_name_is_refused(bad: tuple[str, str]) -> None:
 # ---- refused --------------------------------------------------------------------------------------------
 
 
-def refusal(engine: str, **expected: object) -> str:
+def refusal(engine: str, **expected: Any) -> str:
     with pytest.raises(SegmentMismatchError) as caught:
         segments.attach(engine, "risk", lib.SEGMENT_STAGE, **expected)
     message = str(caught.value)
@@ -257,7 +259,7 @@ def test_zombie_is_dead() -> None:
 def test_name_of_a_live_run_is_refused(engine: str, made: segments.Segment) -> None:
     with pytest.raises(SegmentOwnedError, match=str(os.getpid())):
         segments.create(engine, "risk", lib.SEGMENT_STAGE, 8192, run_epoch=EPOCH + 1)
-    assert segments.attach(engine, "risk", lib.SEGMENT_STAGE, run_epoch=EPOCH)
+    segments.attach(engine, "risk", lib.SEGMENT_STAGE, run_epoch=EPOCH)
 
 
 def test_name_of_a_dead_run_is_refused_until_reaped(engine: str) -> None:
@@ -266,7 +268,7 @@ def test_name_of_a_dead_run_is_refused_until_reaped(engine: str) -> None:
         segments.create(engine, "risk", lib.SEGMENT_STAGE, 8192, run_epoch=EPOCH)
     assert "reap" in caught.value.next_step
     assert segments.reap(engine) == [f"/hotpath.{engine}.norm.reader", f"/hotpath.{engine}.risk"]
-    assert segments.create(engine, "risk", lib.SEGMENT_STAGE, 8192, run_epoch=EPOCH)
+    segments.create(engine, "risk", lib.SEGMENT_STAGE, 8192, run_epoch=EPOCH)
 
 
 def test_reap_removes_half_made_segments(engine: str) -> None:
