@@ -1,0 +1,90 @@
+"""The C book as tests drive it: memory of its own, events as dicts."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+from ffi import ffi, lib
+from tests.oracle_book import Event
+
+FIELDS = {
+    "order_ref": "order_ref",
+    "price": "price_ticks",
+    "quantity": "quantity_lots",
+    "reference": "reference",
+    "bid_price": "bid_price_ticks",
+    "ask_price": "ask_price_ticks",
+    "bid_quantity": "bid_quantity_lots",
+    "ask_quantity": "ask_quantity_lots",
+    "bid_depth": "bid_depth_lots",
+    "ask_depth": "ask_depth_lots",
+}
+
+
+class DrivenBook:
+    """A book in anonymous memory that was not zeroed for it."""
+
+    def __init__(self, *, instruments: int = 4, orders_max: int = 1000, levels_max: int = 1000) -> None:
+        config = ffi.new(
+            "book_config *", {"instruments": instruments, "orders_max": orders_max, "levels_max": levels_max}
+        )
+        size = lib.book_bytes(config)
+        assert size > 0
+        self.memory = mmap.mmap(-1, size)  # page-aligned
+        self.buffer = ffi.from_buffer(self.memory)
+        ffi.memmove(self.buffer, b"\xa5" * size, size)
+        self.book = lib.book_init(self.buffer, size, config)
+        assert self.book != ffi.NULL
+        self.event = ffi.new("norm_event *")
+
+    def apply(self, event: Event) -> tuple[int, Event]:
+        """Status, and the event as the book left it."""
+        c = self.event
+        c.header.type, c.header.instrument, c.header.flags = event["type"], event["instrument"], event["flags"]
+        for name in ("order_ref", "price", "quantity", "reference"):
+            setattr(c, FIELDS[name], event[name])
+        for name in ("bid_price", "ask_price", "bid_quantity", "ask_quantity", "bid_depth", "ask_depth"):
+            setattr(c, FIELDS[name], -1)
+        status = lib.book_apply(self.book, c)
+        after = {"type": c.header.type, "instrument": c.header.instrument, "flags": c.header.flags}
+        after.update({name: getattr(c, field) for name, field in FIELDS.items()})
+        return status, after
+
+    def levels(self, instrument: int, side: int, max_levels: int = 10) -> list[tuple[int, int, int]]:
+        """(price, quantity, orders), best first."""
+        out = ffi.new("book_level[]", max_levels)
+        count = lib.book_depth(self.book, instrument, side, out, max_levels)
+        return [(out[i].price_ticks, out[i].quantity_lots, out[i].orders) for i in range(count)]
+
+    def find(self, ref: int) -> Any:
+        """The order, or None."""
+        order = ffi.new("book_order *")
+        return order if lib.book_find(self.book, ref, order) == lib.BOOK_OK else None
+
+    def queue(self, instrument: int, side: int, price: int) -> list[tuple[int, int, int, int]]:
+        """(order_ref, quantity, ahead_lots, ahead_orders) in time priority."""
+        out = ffi.new("book_order[]", 256)
+        count = lib.book_queue(self.book, instrument, side, price, out, 256)
+        return [(o.order_ref, o.quantity_lots, o.ahead_lots, o.ahead_orders) for o in out[0:count]]
+
+
+def add(ref: int, price: int, quantity: int, *, instrument: int = 0, sell: bool = False) -> Event:
+    """An order comes to rest."""
+    flags = lib.FLAG_SELL if sell else 0
+    return event(lib.NORM_ADD, ref, price=price, quantity=quantity, instrument=instrument, flags=flags)
+
+
+def event(
+    kind: int, ref: int, *, price: int = 0, quantity: int = 0, reference: int = 0, instrument: int = 0, flags: int = 0
+) -> Event:
+    """Any canonical event."""
+    return {
+        "type": kind,
+        "instrument": instrument,
+        "flags": flags,
+        "order_ref": ref,
+        "price": price,
+        "quantity": quantity,
+        "reference": reference,
+    }
