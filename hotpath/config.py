@@ -1,0 +1,406 @@
+"""The engine's configuration: one TOML file, read once into frozen structs.
+
+An unknown key, a missing file, a wrong type or a value out of range stops with file, key and reason.
+Every key has a default that is safe to run with: no feed, the paper venue, small limits. Paths in the
+file are relative to the file's own folder; after loading they are absolute. Secrets never stand in the
+file: it names an environment variable or another file that holds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from hotpath.errors import ConfigError
+
+MICROS = 1_000_000
+
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,23}$")]
+Host = Annotated[str, Meta(min_length=1, max_length=255)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
+WholeInt = Annotated[int, Meta(ge=0, le=2**53)]
+Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
+Money = Annotated[float, Meta(ge=0, le=1e12)]
+Weight = Annotated[float, Meta(ge=0, le=1000)]
+Capacity = Annotated[int, Meta(ge=64, le=2**24)]
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class EngineConfig(Section, frozen=True):
+    """[engine]: who the engine is, where its processes run and how they wait."""
+
+    name: Name = "hotpath"
+    state_dir: str = "var"  # intents, kill latch, logs
+    topology: Literal["split", "paired", "fused"] = "paired"
+    wait: Literal["spin", "yield", "park"] = "spin"
+    cpus: Literal["auto"] | list[WholeInt] = "auto"  # one a process in path order, or one for all
+    scheduler: Literal["other", "fifo"] = "other"
+    priority: Annotated[int, Meta(ge=1, le=99)] = 50  # with scheduler = "fifo"
+    lock_memory: bool = True
+    calendar: str = ""  # of the reference data; empty: the only one there
+    trading_date: Annotated[str, Meta(pattern=r"^(auto|\d{4}-\d{2}-\d{2})$")] = "auto"
+    restarts_max: WholeInt = 5  # of the gateway; the death of another stage ends the run
+
+
+class RingsConfig(Section, frozen=True):
+    """[rings]: slots of each ring, powers of two; a slot is 128 bytes."""
+
+    raw: Capacity = 16384
+    norm: Capacity = 16384
+    signal: Capacity = 4096
+    cmd: Capacity = 4096
+    exec: Capacity = 16384
+    ctl: Capacity = 16384  # of each stage's turn records
+
+
+class FeedConfig(Section, frozen=True):
+    """[feed]: where market data comes from, and how many live orders the book holds."""
+
+    kind: Literal["mold", "file", "none"] = "none"
+    # mold: MoldUDP64 over UDP; a multicast address is joined on `interface`
+    address: Host = "127.0.0.1"
+    port: Port = 26400
+    interface: Host = "127.0.0.1"
+    rerequest_host: str = ""  # of the retransmission server; empty: there is none
+    rerequest_port: Port = 26401
+    session: Annotated[str, Meta(max_length=10)] = ""  # empty: the first one heard
+    # file: length-prefixed ITCH
+    path: str = ""
+    pace: Literal["flat", "recorded", "rate"] = "recorded"
+    speed: Annotated[float, Meta(gt=0, le=1e6)] = 1.0  # times the recorded pace
+    rate_per_second: PositiveInt = 100_000  # with pace = "rate"
+    silence_ms: Milliseconds = 5000  # books are stale when nothing was heard for so long
+    gap_timeout_ms: Milliseconds = 1000
+    request_interval_ms: Milliseconds = 20
+    orders_max: Annotated[int, Meta(ge=1024, le=2**26)] = 1 << 18
+    levels_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 16
+
+
+class FeaturesConfig(Section, frozen=True):
+    """[signal.features]: windows of the features, named as in ffi/include/feature.h."""
+
+    bar_ns: WholeInt = 1_000_000_000  # bars by venue time, or 0
+    bar_trades: WholeInt = 0  # bars by trades, or 0
+    sample_every: PositiveInt = 1
+    ema_fast: PositiveInt = 8
+    ema_slow: PositiveInt = 32
+    zscore_window: PositiveInt = 64
+    flow_window: PositiveInt = 32
+    sma_fast: PositiveInt = 5
+    sma_slow: PositiveInt = 20
+    rsi_period: PositiveInt = 14
+    macd_fast: PositiveInt = 12
+    macd_slow: PositiveInt = 26
+    macd_signal: PositiveInt = 9
+    atr_period: PositiveInt = 14
+    volatility_bars: PositiveInt = 20
+
+
+class WeightsConfig(Section, frozen=True):
+    """[signal.weights]: each strategy's part in the ensemble's score; 0 leaves it out."""
+
+    microprice: Weight = 1.0
+    momentum: Weight = 0.5
+    mean_reversion: Weight = 0.5
+
+
+class SignalConfig(Section, frozen=True):
+    """[signal]: features, strategies, and what an order of theirs looks like."""
+
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    threshold: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of |score|
+    instruments: list[str] = field(default_factory=list)  # symbols; empty: every one marked traded
+    account: Annotated[int, Meta(ge=0, le=65535)] = 1
+    strategy_epoch: Annotated[int, Meta(ge=0, le=65535)] = 1  # move on when state is reset on purpose
+    order_quantity_lots: PositiveInt = 100
+    style: Literal["take", "join"] = "join"
+    cooldown_ms: WholeInt = 500
+    order_life_ms: Milliseconds = 2000
+    working_orders_max: PositiveInt = 1  # an instrument's
+
+
+class InstrumentRisk(Section, frozen=True):
+    """[risk.defaults]: limits of an instrument. 0 forbids; no value means unlimited."""
+
+    position_lots_max: WholeInt = 1000
+    order_quantity_lots_max: WholeInt = 500
+    order_value_currency_max: Money = 100_000.0
+    collar_ppm_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 20_000
+    blocked: bool = False
+    no_short: bool = False
+
+    @property
+    def order_value_micros_max(self) -> int:
+        """The order value limit in millionths of the currency."""
+        return round(self.order_value_currency_max * MICROS)
+
+
+class InstrumentRiskOverride(Section, frozen=True):
+    """[risk.instruments.SYMBOL]: the limits that differ from [risk.defaults]."""
+
+    position_lots_max: WholeInt | None = None
+    order_quantity_lots_max: WholeInt | None = None
+    order_value_currency_max: Money | None = None
+    collar_ppm_max: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    blocked: bool | None = None
+    no_short: bool | None = None
+
+
+class RiskConfig(Section, frozen=True):
+    """[risk]: limits over everything, and of each instrument."""
+
+    gross_value_currency_max: Money = 1_000_000.0
+    open_orders_max: WholeInt = 100
+    messages_per_second_max: WholeInt = 1000
+    stale_after_ms: Milliseconds = 5000
+    defaults: InstrumentRisk = field(default_factory=InstrumentRisk)
+    instruments: dict[str, InstrumentRiskOverride] = field(default_factory=dict)
+
+    @property
+    def gross_value_micros_max(self) -> int:
+        """The gross value limit in millionths of the currency."""
+        return round(self.gross_value_currency_max * MICROS)
+
+    def limits_of(self, symbol: str) -> InstrumentRisk:
+        """Limits of one instrument: the defaults, with what its own table says."""
+        override = self.instruments.get(symbol)
+        if override is None:
+            return self.defaults
+        changes = {key: value for key, value in msgspec.structs.asdict(override).items() if value is not None}
+        return msgspec.structs.replace(self.defaults, **changes)
+
+
+class GatewayConfig(Section, frozen=True):
+    """[gateway]: the venue session that orders go to."""
+
+    kind: Literal["ouch50", "ouch42", "paper"] = "paper"
+    host: Host = "127.0.0.1"
+    port: Port = 26402
+    username: Annotated[str, Meta(max_length=6)] = ""
+    password_env: str = ""  # name of the environment variable that holds the password
+    password_file: str = ""  # or a file that holds it
+    session: Annotated[str, Meta(max_length=10)] = ""  # empty: the one the venue has open
+    firm: Annotated[str, Meta(max_length=4)] = ""
+    heartbeat_ms: Milliseconds = 1000
+    timeout_ms: Milliseconds = 5000  # the venue is lost when nothing was heard for so long
+    cancel_on_disconnect: bool = True
+    intents_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 18  # order frames of one trading day
+    latency_ns: WholeInt = 20_000  # paper: an order's way to the venue
+
+    def password(self) -> str:
+        """The secret itself, from where the file says that it is. Never log what this returns."""
+        if self.password_env:
+            if self.password_env not in os.environ:
+                raise ConfigError(
+                    f"gateway.password_env: the environment variable {self.password_env} is not set",
+                    next_step=f"export {self.password_env} before starting the engine",
+                )
+            return os.environ[self.password_env]
+        if self.password_file:
+            try:
+                return Path(self.password_file).read_text().strip()
+            except OSError as error:
+                raise ConfigError(f"gateway.password_file: {self.password_file}: {error.strerror}") from None
+        return ""
+
+
+class RefdataConfig(Section, frozen=True):
+    """[refdata]: the file of instruments and calendars; empty: taken from the recorded feed."""
+
+    path: str = ""
+
+
+class Config(Section, frozen=True):
+    """The whole file."""
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    rings: RingsConfig = field(default_factory=RingsConfig)
+    feed: FeedConfig = field(default_factory=FeedConfig)
+    signal: SignalConfig = field(default_factory=SignalConfig)
+    risk: RiskConfig = field(default_factory=RiskConfig)
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    refdata: RefdataConfig = field(default_factory=RefdataConfig)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check one file. Raises ConfigError with file, key and reason."""
+    source = Path(path)
+    try:
+        text = source.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{source}: there is no such file", next_step="hotpath config show prints a file of every default"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: cannot be read: {error}") from None
+    return parse_config(text, source=source)
+
+
+def parse_config(text: str, *, source: Path) -> Config:
+    """Check the text of a configuration file; `source` is named in errors and is what paths are relative to."""
+    try:
+        config = msgspec.toml.decode(text, type=Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(error, text=text, source=source)) from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{source}: not TOML: {error}") from None
+    _check(config, source=source)
+    return _resolve_paths(config, folder=source.resolve().parent)
+
+
+def config_toml(config: Config) -> str:
+    """The configuration as a file that loads to the same."""
+    lines: list[str] = []
+    _render_table(lines, "", msgspec.to_builtins(config))
+    return "\n".join(lines).strip() + "\n"
+
+
+def _explain(error: msgspec.ValidationError, *, text: str, source: Path) -> str:
+    """msgspec's "reason - at `$.table.key`" as "file:line: table.key: reason"."""
+    reason, _, where = str(error).partition(" - at `$")
+    key = where.rstrip("`").lstrip(".")
+    document = tomllib.loads(text)
+    if "[...]" in key:  # msgspec does not say which symbol
+        for symbol, table in document["risk"]["instruments"].items():
+            try:
+                msgspec.convert(table, InstrumentRiskOverride)
+            except msgspec.ValidationError:
+                key = key.replace("[...]", f".{symbol}")
+                break
+    unknown = re.search(r"unknown field `([^`]+)`", reason)
+    if unknown:
+        key = f"{key}.{unknown.group(1)}".lstrip(".")
+        reason = "unknown key" + _nearest(key)
+    else:
+        reason = reason.replace("Invalid enum value", "bad value")
+        reason = reason[:1].lower() + reason[1:] + _allowed(key)
+        value = _value_at(key, document)
+        if isinstance(value, str | int | float) and "got" not in reason and repr(value) not in reason:
+            reason += f", got {value!r}"
+    line = _line_of(key, text)
+    return f"{source}:{line}: {key}: {reason}" if line else f"{source}: {key}: {reason}"
+
+
+def _value_at(key: str, document: dict[str, Any]) -> Any:
+    """What the file says at a dotted key; None when there is nothing of that name."""
+    value: Any = document
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _allowed(key: str) -> str:
+    """The values that a key of fixed choices may have; empty for other keys."""
+    section, _, name = key.rpartition(".")
+    owner: Any = Config
+    for part in filter(None, section.split(".")):
+        owner = get_type_hints(owner).get(part) if isinstance(owner, type) else None
+    choices = get_args(get_type_hints(owner).get(name)) if isinstance(owner, type) else ()
+    words = [choice for choice in choices if isinstance(choice, str)]
+    return f" (one of: {', '.join(words)})" if words and len(words) == len(choices) else ""
+
+
+def _nearest(key: str) -> str:
+    """Advice for a misspelt key, empty when nothing is near."""
+    import difflib
+
+    table, _, name = key.rpartition(".")
+    known: Any = msgspec.to_builtins(Config())
+    for part in filter(None, table.split(".")):
+        known = known.get(part, {}) if isinstance(known, dict) else {}
+    near = difflib.get_close_matches(name, list(known) if isinstance(known, dict) else [], n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _line_of(key: str, text: str) -> int:
+    """Line of `table.key` in the file, 0 when it cannot be told."""
+    table, _, name = re.sub(r"\[.*", "", key).rpartition(".")
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        header = re.match(r"\[([^\[\]]+)\]", stripped)
+        if header:
+            current = header.group(1).strip()
+            if current == key:
+                return number
+        elif current == table and re.match(rf"{re.escape(name)}\s*=", stripped):
+            return number
+    return 0
+
+
+def _check(config: Config, *, source: Path) -> None:
+    """What no single type can say."""
+
+    def refuse(key: str, reason: str) -> None:
+        raise ConfigError(f"{source}: {key}: {reason}")
+
+    for ring, capacity in msgspec.structs.asdict(config.rings).items():
+        if capacity & (capacity - 1):
+            refuse(f"rings.{ring}", f"{capacity} is not a power of two")
+    engine, feed, gateway = config.engine, config.feed, config.gateway
+    if isinstance(engine.cpus, list) and not engine.cpus:
+        refuse("engine.cpus", 'names no processor; say "auto" to leave the choice to the engine')
+    if feed.kind == "file" and not feed.path:
+        refuse("feed.path", 'feed.kind = "file" needs the path of a recorded feed')
+    features = config.signal.features
+    if bool(features.bar_ns) == bool(features.bar_trades):
+        refuse("signal.features.bar_ns", "exactly one of bar_ns and bar_trades must be set; the other is 0")
+    for fast, slow in (("ema_fast", "ema_slow"), ("sma_fast", "sma_slow"), ("macd_fast", "macd_slow")):
+        if getattr(features, fast) >= getattr(features, slow):
+            refuse(f"signal.features.{fast}", f"must be below {slow} ({getattr(features, slow)})")
+    weights = config.signal.weights
+    if not weights.microprice + weights.momentum + weights.mean_reversion:
+        refuse("signal.weights", "every weight is 0: no strategy would ever speak")
+    if gateway.kind != "paper" and not gateway.username:
+        refuse("gateway.username", f'gateway.kind = "{gateway.kind}" needs the name to log in with')
+    if gateway.password_env and gateway.password_file:
+        refuse("gateway.password_file", "password_env is set as well; only one may name the secret")
+    if gateway.timeout_ms <= gateway.heartbeat_ms:
+        refuse("gateway.timeout_ms", f"must be above heartbeat_ms ({gateway.heartbeat_ms})")
+
+
+def _resolve_paths(config: Config, *, folder: Path) -> Config:
+    """The same configuration with absolute paths."""
+
+    def absolute(path: str) -> str:
+        return str((folder / Path(path).expanduser()).resolve()) if path else ""
+
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        engine=replace(config.engine, state_dir=absolute(config.engine.state_dir)),
+        feed=replace(config.feed, path=absolute(config.feed.path)),
+        gateway=replace(config.gateway, password_file=absolute(config.gateway.password_file)),
+        refdata=replace(config.refdata, path=absolute(config.refdata.path)),
+    )
+
+
+def _render_table(lines: list[str], name: str, table: dict[str, Any]) -> None:
+    """Scalars first, then the tables below this one, as TOML wants."""
+    scalars = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
+    if name and (scalars or not table):
+        lines.extend(["", f"[{name}]"])
+    lines.extend(f"{key} = {_render_value(value)}" for key, value in scalars.items())
+    for key, value in table.items():
+        if isinstance(value, dict):
+            bare = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _render_value(key)
+            if value or key != "instruments":
+                _render_table(lines, f"{name}.{bare}" if name else bare, value)
+
+
+def _render_value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_render_value(item) for item in value) + "]"
+    # JSON's strings, numbers and booleans are TOML's too.
+    return msgspec.json.encode(value).decode()

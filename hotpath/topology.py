@@ -1,0 +1,200 @@
+"""Which stages share a process, which ring joins which stages, and where each process runs.
+
+    raw -> feed -> norm -> signal -> signal -> risk -> cmd -> gateway -> exec -> signal, risk
+
+The table of rings and the table of topologies are written here and nowhere else. `place` fits the
+configured topology to the processors of this machine and says in words whatever it had to change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hotpath.config import Config, EngineConfig, RingsConfig
+from hotpath.errors import ConfigError
+
+STAGES = ("feed", "signal", "risk", "gateway")
+Wait = Literal["spin", "yield", "park"]
+
+# A process is named by its stages, in path order.
+PROCESSES: dict[str, dict[str, tuple[str, ...]]] = {
+    "split": {stage: (stage,) for stage in STAGES},
+    "paired": {"feed-signal": ("feed", "signal"), "risk-gateway": ("risk", "gateway")},
+    "fused": {"engine": STAGES},
+}
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One ring: who writes it, whom the writer waits for, who only watches, what happens when it is full."""
+
+    name: str
+    writer: str
+    gating: tuple[str, ...]
+    observers: tuple[str, ...]
+    when_full: str
+
+    @property
+    def capacity_key(self) -> str:
+        """Key in [rings] of the configuration."""
+        return "ctl" if self.name.endswith(".ctl") else self.name
+
+    def capacity(self, rings: RingsConfig) -> int:
+        """Slots."""
+        return int(getattr(rings, self.capacity_key))
+
+    def cursor(self, reader: str) -> str:
+        """Segment name of a reader's cursor."""
+        return f"{self.name}.{reader}"
+
+
+def ring_table(*, paper: bool, journal: bool = False) -> tuple[Ring, ...]:
+    """Every ring of an engine. `paper`: the gateway reads the market too; `journal`: a journal runs."""
+    beside = ("journal",) if journal else ()
+    market = ("signal", "risk", "gateway") if paper else ("signal", "risk")
+    stops = "halt: what follows could not be replayed"
+    return (
+        Ring("raw", "feed", ("feed",), beside, "stop reading the socket; what the kernel then drops is a gap"),
+        Ring("norm", "feed", market, beside, "leave messages in raw until there is room"),
+        Ring("signal", "signal", ("risk",), beside, "drop the signal and count it"),
+        Ring("cmd", "risk", ("gateway", *beside), (), "reject the order: ring_full"),
+        Ring("exec", "gateway", ("signal", "risk", *beside), (), "stop reading the venue's stream until there is room"),
+        *(Ring(f"{stage}.ctl", stage, beside, (), stops) for stage in STAGES),
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process: the stages it runs, in turn order, where, and how it waits. `cpu` None: anywhere."""
+
+    process: str
+    stages: tuple[str, ...]
+    cpu: int | None
+    wait: Wait
+
+
+@dataclass(frozen=True)
+class Placement:
+    """All processes, and what the operator should know about how they were placed."""
+
+    places: tuple[Place, ...]
+    notes: tuple[str, ...]
+
+    def place_of(self, process: str) -> Place:
+        """The place of one process. Raises KeyError."""
+        return next(place for place in self.places if place.process == process)
+
+
+def place(config: Config, *, cpus: Sequence[int] | None = None) -> Placement:
+    """Fit the processes to `cpus`, by default those that this process may use.
+
+    Never more spinners than processors less one: with fewer, all processes share the last processor and
+    yield it to each other, which costs microseconds where spinning against each other costs milliseconds.
+    """
+    engine = config.engine
+    allowed = sorted(os.sched_getaffinity(0)) if cpus is None else sorted(cpus)
+    processes = PROCESSES[engine.topology]
+    if isinstance(engine.cpus, list):
+        return _place_as_told(engine, processes, allowed)
+    count, offered = len(processes), len(allowed)
+    best = preferred_cpus(allowed)
+    if count < offered:
+        chosen = sorted(best[:count])
+        places = [Place(*process, cpu, engine.wait) for process, cpu in zip(processes.items(), chosen, strict=True)]
+        return Placement(tuple(places), ())
+    wait: Wait = "yield" if engine.wait == "spin" else engine.wait
+    places = [Place(*process, best[0], wait) for process in processes.items()]
+    if count == 1:
+        note = (
+            f"this machine offers one processor: the engine gives it up between turns instead of spinning on {best[0]}"
+        )
+    else:
+        note = (
+            f'topology "{engine.topology}" has {count} processes and this machine offers {offered} '
+            f"processor{'s' if offered > 1 else ''}: all share processor {best[0]}"
+        )
+        if engine.wait == "spin":
+            note += " and yield to each other; spinning would need one processor more than there are processes"
+    return Placement(tuple(places), (note,))
+
+
+def _place_as_told(engine: EngineConfig, processes: dict[str, tuple[str, ...]], allowed: list[int]) -> Placement:
+    """engine.cpus names the processors: one for each process in path order, or one for all."""
+    assert isinstance(engine.cpus, list), "the caller looked"
+    told = list(engine.cpus)
+    for cpu in told:
+        if cpu not in allowed:
+            raise ConfigError(
+                f"engine.cpus: processor {cpu} is not one this process may use ({_ranges(allowed)})",
+                next_step="name others, or widen the affinity (taskset, AllowedCPUs=, the container's cpuset)",
+            )
+    if len(told) == 1:
+        told *= len(processes)
+    if len(told) != len(processes):
+        raise ConfigError(
+            f'engine.cpus: {len(told)} processors for the {len(processes)} processes of topology "{engine.topology}": '
+            f"name one for all, or one each for {', '.join(processes)}"
+        )
+    places, notes = [], []
+    for (name, stages), cpu in zip(processes.items(), told, strict=True):
+        wait = engine.wait
+        if wait == "spin" and told.count(cpu) > 1:
+            wait = "yield"
+        places.append(Place(name, stages, cpu, wait))
+    if any(each.wait != engine.wait for each in places):
+        notes.append("processes that share a processor yield to each other instead of spinning")
+    if engine.wait == "spin" and len(set(told)) >= len(allowed) > 1:
+        notes.append(
+            f"every processor this engine may use ({_ranges(allowed)}) has a spinning process: the rest of the "
+            "machine will stall it for milliseconds at a time; leave one free"
+        )
+    return Placement(tuple(places), tuple(notes))
+
+
+def preferred_cpus(allowed: Sequence[int]) -> list[int]:
+    """Processors best first: isolated ones, then one of each core, the first processor of all last.
+
+    Interrupts and housekeeping gather on the lowest processor; the sibling of a spinning thread halves it.
+    """
+    isolated = parse_cpu_list(_read("/sys/devices/system/cpu/isolated"))
+    seen_cores: set[str] = set()
+    second_threads = set()
+    for cpu in sorted(allowed, reverse=True):
+        core = _read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        if core in seen_cores:
+            second_threads.add(cpu)
+        seen_cores.add(core)
+    first = min(allowed)
+    return sorted(allowed, key=lambda cpu: (cpu not in isolated, cpu == first, cpu in second_threads, -cpu))
+
+
+def parse_cpu_list(text: str) -> set[int]:
+    """The kernel's list format: "0-3,8" is 0 1 2 3 8."""
+    cpus: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+def _ranges(cpus: Sequence[int]) -> str:
+    """0 1 2 3 8 is "0-3,8"."""
+    parts: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if parts and cpu == parts[-1][-1] + 1:
+            parts[-1].append(cpu)
+        else:
+            parts.append([cpu])
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def _read(path: str) -> str:
+    """A small file of the kernel's; empty where this kernel has none."""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
