@@ -28,7 +28,8 @@ PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
 WholeInt = Annotated[int, Meta(ge=0, le=2**53)]
 Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Money = Annotated[float, Meta(ge=0, le=1e12)]
-Weight = Annotated[float, Meta(ge=0, le=1000)]
+Weight = Annotated[float, Meta(ge=-1000, le=1000)]
+Scale = Annotated[float, Meta(gt=0, le=1e9)]
 Capacity = Annotated[int, Meta(ge=64, le=2**24)]
 
 
@@ -107,11 +108,20 @@ class FeaturesConfig(Section, frozen=True):
 
 
 class WeightsConfig(Section, frozen=True):
-    """[signal.weights]: each strategy's part in the ensemble's score; 0 leaves it out."""
+    """[signal.weights]: each strategy's part in the score; 0 leaves it out, below 0 takes its other side."""
 
     microprice: Weight = 1.0
     momentum: Weight = 0.5
-    mean_reversion: Weight = 0.5
+    reversion: Weight = 0.5
+
+
+class ScalesConfig(Section, frozen=True):
+    """[signal.scales]: what makes a full score, named as in ffi/include/strategy.h."""
+
+    imbalance_scale: Scale = 0.8
+    momentum_scale: Scale = 0.001
+    zscore_scale: Scale = 3.0
+    rsi_scale: Scale = 40.0
 
 
 class SignalConfig(Section, frozen=True):
@@ -119,6 +129,7 @@ class SignalConfig(Section, frozen=True):
 
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
+    scales: ScalesConfig = field(default_factory=ScalesConfig)
     threshold: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of |score|
     instruments: list[str] = field(default_factory=list)  # symbols; empty: every one marked traded
     account: Annotated[int, Meta(ge=0, le=65535)] = 1
@@ -360,7 +371,7 @@ def _check(config: Config, *, source: Path) -> None:
         if getattr(features, fast) >= getattr(features, slow):
             refuse(f"signal.features.{fast}", f"must be below {slow} ({getattr(features, slow)})")
     weights = config.signal.weights
-    if not weights.microprice + weights.momentum + weights.mean_reversion:
+    if not any(msgspec.structs.astuple(weights)):
         refuse("signal.weights", "every weight is 0: no strategy would ever speak")
     if gateway.kind != "paper" and not gateway.username:
         refuse("gateway.username", f'gateway.kind = "{gateway.kind}" needs the name to log in with')

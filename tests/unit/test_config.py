@@ -8,8 +8,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ffi import ffi, lib
 from ffi.freshness import ROOM
-from hotpath.config import Config, FeaturesConfig, GatewayConfig, config_toml, load_config, parse_config
+from hotpath.config import (
+    Config,
+    FeaturesConfig,
+    GatewayConfig,
+    ScalesConfig,
+    WeightsConfig,
+    config_toml,
+    load_config,
+    parse_config,
+)
 from hotpath.errors import ConfigError
 
 FILE = Path("engine.toml")
@@ -54,7 +64,7 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
         ('[feed]\nkind = "file"', "feed.path: "),
         ("[signal.features]\nbar_trades = 10", "signal.features.bar_ns: exactly one"),
         ("[signal.features]\nsma_fast = 20", "signal.features.sma_fast: must be below sma_slow (20)"),
-        ("[signal.weights]\nmicroprice = 0\nmomentum = 0\nmean_reversion = 0", "signal.weights: every weight is 0"),
+        ("[signal.weights]\nmicroprice = 0\nmomentum = 0\nreversion = 0", "signal.weights: every weight is 0"),
         ('[gateway]\nkind = "ouch50"', "gateway.username: "),
         ('[gateway]\npassword_env = "A"\npassword_file = "b"', "only one may name the secret"),
         ("[gateway]\ntimeout_ms = 1000", "gateway.timeout_ms: must be above heartbeat_ms (1000)"),
@@ -125,9 +135,28 @@ def test_password_comes_from_the_environment_or_a_file_and_is_never_shown(
         GatewayConfig(password_file=str(tmp_path / "absent")).password()
 
 
-def test_feature_keys_are_the_fields_of_the_kernel() -> None:
-    header = ROOM / "include" / "feature.h"
-    body = re.search(r"typedef struct \{([^}]*)\} feature_config;", header.read_text())
+def struct_fields(header: str, struct: str, kind: str) -> list[str]:
+    body = re.search(rf"typedef struct \{{([^}}]*)\}} {struct};", (ROOM / "include" / header).read_text())
     assert body is not None
-    fields = re.findall(r"uint\d+_t (\w+);", body.group(1))
-    assert list(msgspec.structs.asdict(FeaturesConfig())) == fields
+    return re.findall(rf"{kind} (\w+);", body.group(1))
+
+
+def test_feature_keys_are_the_fields_of_the_kernel() -> None:
+    assert list(msgspec.structs.asdict(FeaturesConfig())) == struct_fields("feature.h", "feature_config", r"uint\d+_t")
+
+
+def test_strategy_keys_are_the_names_of_the_kernel() -> None:
+    scales = list(msgspec.structs.asdict(ScalesConfig()))
+    assert [*scales] == [
+        name for name in struct_fields("strategy.h", "strategy_config", "double") if name != "threshold"
+    ]
+    for name in msgspec.structs.asdict(WeightsConfig()):
+        assert hasattr(lib, f"COMPONENT_{name.upper()}")
+
+
+def test_default_features_and_scales_pass_the_kernels_own_check() -> None:
+    features = ffi.new("feature_config *", msgspec.structs.asdict(FeaturesConfig()))
+    assert lib.feature_config_check(features, ffi.NULL) == lib.FEATURE_OK
+    strategy = ffi.new("strategy_config *", {**msgspec.structs.asdict(ScalesConfig()), "threshold": 0.5})
+    strategy.weight = [*msgspec.structs.astuple(WeightsConfig()), 0.0]
+    assert lib.strategy_config_check(strategy, ffi.NULL) == lib.STRATEGY_OK
