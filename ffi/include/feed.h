@@ -1,0 +1,46 @@
+/* feed.h: the feed stage: raw -> decode -> book -> norm.
+ *
+ *   network or file --(front end: line.h, source.h)--> raw ring --(turns)--> norm ring
+ *
+ * The front end decides what was received, in which order, and where it is whole; it runs in
+ * feed_plan and writes that down in the raw ring. The turn is a function of the raw ring alone.
+ * A turn never starts a message that norm has no room for: a stalled reader of norm backs up into
+ * raw, then into the socket, and comes back as a gap, which marks the books stale.
+ */
+#pragma once
+#include "layout.h"
+#include "stage.h"
+#include "book.h"
+#include "itch.h"
+#include "source.h"
+#include "line.h"
+
+typedef struct {
+    stage_context stage;
+    ring_writer raw;      /* the front end's */
+    ring_reader raw_in;
+    ring_writer norm;
+    book *book;           /* own */
+    source *source;       /* a recorded feed, or NULL */
+    line *line;           /* a network line, or NULL */
+    const instrument_entry *instruments;
+    uint32_t *locate;     /* 65536 entries: instrument by venue locate */
+    uint32_t instrument_count;
+    uint32_t batch_max;   /* raw events of one turn */
+    uint64_t midnight_ns; /* of the trading day */
+    uint64_t silence_ns;  /* books are stale when nothing was heard for so long; 0 = never */
+    uint64_t heard_time_ns;
+    uint64_t message_time_ns; /* when the feed turned to the current message */
+    uint64_t silence_reported_ns; /* the heard_time_ns whose silence was written down */
+    uint32_t gap_open;
+    uint32_t gap_lost;     /* orders were missed for good: stale until the next session */
+    uint32_t silent;
+    uint32_t packet_start; /* the next message is the first of its packet */
+} feed_stage;
+
+/* Prepare what the caller has filled in: locates from the instruments, an empty book. */
+void feed_init(feed_stage *feed);
+/* Run the front end, then plan. */
+void feed_plan(feed_stage *feed, turn_plan *plan);
+/* 1 when the turn did something. */
+int feed_turn(feed_stage *feed, const turn_plan *plan);

@@ -1,0 +1,87 @@
+/* gate.h: the risk gate: what may be sent, and what is owed for what was sent.
+ *
+ *   intent --gate_check--> approved: worst case reserved, command filled in
+ *                      \-> enum reject_reason
+ *   exec   --gate_execution--> reservation released, position and cash moved
+ *   norm   --gate_market--> reference prices
+ *
+ * The worst case of an order is that all of it fills. It is reserved when the order is approved and
+ * released by executions alone, so an order whose fate is unknown goes on counting. A replacement
+ * reserves its own quantity beside that of the order it replaces until the venue has answered.
+ *
+ * Integers only. Nothing here reads a clock: time is the turn's.
+ */
+#pragma once
+#include "layout.h"
+#include "stage.h"
+
+#define GATE_STRATEGIES_MAX 256
+
+typedef struct {
+    int64_t position_lots;
+    int64_t open_buy_lots;   /* reserved by buys not yet filled, and by sells below */
+    int64_t open_sell_lots;
+    int64_t bid_price_ticks; /* reference: 0 = that side is empty */
+    int64_t ask_price_ticks;
+    int64_t trade_price_ticks;
+    uint64_t reference_time_ns; /* of the turn that saw the last fresh event; 0 = never */
+    int64_t gross_value_micros; /* this instrument's part of gate.gross_value_micros */
+    int64_t net_value_micros;   /* this instrument's part of gate.net_value_micros */
+    uint32_t trading_state;     /* enum trading_state */
+    uint32_t reserved;
+    uint64_t reserved1[6];
+} gate_instrument;
+
+typedef struct {
+    int64_t leaves_lots; /* reserved */
+    int64_t quantity_lots;
+    int64_t price_ticks;
+    int64_t filled_lots;
+    uint32_t instrument;
+    uint8_t side;
+    uint8_t reserved[3];
+} gate_order;
+
+/* The last intent of a strategy, per input, in the order that makes repetitions detectable. */
+typedef struct {
+    uint64_t cause_sequence;
+    uint32_t leg;
+    uint32_t seen;
+} gate_intent;
+
+typedef struct {
+    const instrument_entry *entry; /* reference data, `instrument_count` of them */
+    const limits_header *limits;   /* the copy in force, verified, with its entries behind it */
+    gate_instrument *instrument;
+    uint64_t *order_id;            /* open orders, hashed by id; 0 = free */
+    gate_order *order;
+    uint64_t order_mask;
+    uint64_t open_orders;
+    uint64_t last_session_sequence; /* of the executions */
+    int64_t gross_value_micros;
+    int64_t net_value_micros;
+    int64_t cash_micros;
+    int64_t throttle_credit;       /* in message-nanoseconds: 1e9 pays for a message */
+    uint64_t throttle_time_ns;
+    uint64_t stale_since_ns;       /* every reference older than this is stale */
+    uint32_t instrument_count;
+    uint32_t require_trading_state; /* 1: an instrument whose state is unknown does not trade */
+    uint64_t *counter;             /* of the risk stage */
+    gate_intent intent[GATE_STRATEGIES_MAX][2]; /* caused by a market event, by a timer */
+} gate;
+
+/* Bytes for `open_orders_max` orders and `instruments`, 64-byte aligned. */
+uint64_t gate_bytes(uint32_t instruments, uint32_t open_orders_max);
+/* Lay out in `memory` (the caller's, zeroed here). 0 when it is too small. */
+int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, uint32_t open_orders_max);
+/* REJECT_NONE and the worst case reserved, or the reason. `order_id` names the order to be; `command`
+ * gets all fields but the stamps and times. */
+int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command);
+/* Undo the reservation of an order that was approved but could not be handed on. */
+void gate_release(gate *gate, uint64_t order_id);
+void gate_execution(gate *gate, const exec_event *execution);
+void gate_market(gate *gate, const turn_plan *plan, const norm_event *event);
+/* The limits of one instrument in force; NULL when the copy has none for it. */
+const instrument_limits *gate_limits(const gate *gate, uint32_t instrument);
+/* Digest of a limits copy as its checksum is defined. */
+uint64_t gate_limits_checksum(const limits_header *header);

@@ -1,0 +1,55 @@
+/* line.h: one MoldUDP64 line: UDP packets in, messages in sequence into the raw ring.
+ *
+ *   packet: sequence < expected   duplicate, or its head is: drop, or skip the head
+ *           sequence == expected  publish its messages
+ *           sequence > expected   a gap: RAW_GAP, keep the packet aside, ask for what is missing
+ *
+ * While a gap is open, later packets wait in a preallocated stash, ordered by sequence; requests are
+ * repeated until the gap is filled (RAW_GAP_CLOSED) or `gap_timeout_ns` has passed (RAW_GAP_LOST, and
+ * the line goes on from the first packet it holds). Heartbeats reveal gaps at the end of a burst.
+ */
+#pragma once
+#include "layout.h"
+#include "moldudp.h"
+#include "ring.h"
+
+#define LINE_STASH_MAX 1024      /* packets kept aside while a gap is open */
+#define LINE_REQUEST_MAX 1000    /* messages asked for in one request */
+
+typedef struct {
+    uint64_t sequence;
+    uint64_t ingress_time_ns;
+    uint32_t size;
+    uint32_t count; /* messages */
+    uint8_t bytes[MOLD_PACKET_MAX + 8];
+} line_packet;
+
+typedef struct {
+    int32_t socket;          /* bound, non-blocking; the caller's */
+    int32_t request_socket;  /* connected to the retransmission server, non-blocking; -1 = there is none */
+    uint64_t expected;       /* next sequence to publish; 0 = take the first that comes */
+    uint64_t gap_start_time_ns; /* 0 = no gap is open */
+    uint64_t gap_end;        /* first sequence known to exist after the gap */
+    uint64_t request_time_ns;
+    uint64_t gap_timeout_ns;
+    uint64_t request_interval_ns;
+    uint64_t heard_time_ns;
+    uint32_t stash_count;
+    uint32_t ended;          /* end of session seen */
+    char session[10];
+    uint8_t pinned_session;  /* 1: other sessions than `session` are counted and dropped */
+    uint8_t reserved[5];
+    uint64_t *counter;       /* of the feed, by enum feed_counter */
+    const clock_page *clock;
+    uint64_t stash_sequence[LINE_STASH_MAX]; /* 0 = the place is free */
+    line_packet stash[LINE_STASH_MAX];
+    line_packet packet;      /* being received */
+} line;
+
+/* Receive up to `packets_max` packets without blocking and publish what is in order. Returns how many
+ * messages were published. */
+uint32_t line_poll(line *line, ring_writer *raw, uint64_t now_ns, uint32_t packets_max);
+/* Take one packet as if it had been received: for replayed captures and tests. */
+uint32_t line_packet_in(line *line, ring_writer *raw, const uint8_t *bytes, uint32_t size, uint64_t now_ns);
+/* Bytes of a line, for the caller to allocate. */
+uint64_t line_bytes(void);

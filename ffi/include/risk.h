@@ -1,0 +1,34 @@
+/* risk.h: the risk stage: norm, exec, signal -> gate -> cmd, and refusals back to the strategies.
+ *
+ * A turn drains market events first, then executions, then intents: the reference prices behind a
+ * decision are never older than the event that caused it, because that event stood in norm before
+ * its intent stood in signal. An order's id is its intent's sequence + 1: dense, rising, and known to
+ * the strategy when it publishes.
+ */
+#pragma once
+#include "layout.h"
+#include "stage.h"
+#include "gate.h"
+
+enum risk_input { RISK_INPUT_NORM, RISK_INPUT_EXEC, RISK_INPUT_SIGNAL };
+
+typedef struct {
+    stage_context stage;
+    ring_reader norm;
+    ring_reader exec;
+    ring_reader signal;
+    ring_writer cmd;
+    ring_writer reject;   /* exec_event of type EXEC_REFUSED for each intent that did not pass */
+    gate gate;
+    const limits_page *limits; /* in shared memory */
+    limits_header *limits_copy[2]; /* private, each limits_bytes long: one in force, one being taken over */
+    uint64_t limits_bytes;
+    uint64_t limits_generation; /* last looked at */
+    uint32_t limits_in_force;  /* index into limits_copy */
+    uint32_t batch_max;        /* events of each input in one turn */
+} risk_stage;
+
+/* Prepare: take over the limits in force. 0 when no copy of them is whole. */
+int risk_init(risk_stage *risk);
+void risk_plan(risk_stage *risk, turn_plan *plan);
+int risk_turn(risk_stage *risk, const turn_plan *plan);

@@ -1,0 +1,412 @@
+/* gate.c: the risk gate. See include/gate.h. */
+#include "gate.h"
+#include "digest.h"
+#include <string.h>
+
+#define PROBES 16 /* places in which an order may lie: two cache lines of ids */
+#define NANOS 1000000000
+#define NOWHERE UINT64_MAX
+
+/* ---- layout ----------------------------------------------------------------------------------- */
+
+static uint64_t table_size(uint32_t open_orders_max) {
+    uint64_t size = 64;
+    while (size < 2 * (uint64_t)open_orders_max) size *= 2;
+    return size;
+}
+
+static uint64_t lines(uint64_t bytes) { return (bytes + CACHE_LINE_SIZE - 1) / CACHE_LINE_SIZE * CACHE_LINE_SIZE; }
+
+uint64_t gate_bytes(uint32_t instruments, uint32_t open_orders_max) {
+    uint64_t size = table_size(open_orders_max);
+    return lines(instruments * sizeof(gate_instrument)) + lines((size + PROBES) * sizeof(uint64_t)) +
+           lines((size + PROBES) * sizeof(gate_order));
+}
+
+int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, uint32_t open_orders_max) {
+    if (bytes < gate_bytes(instruments, open_orders_max)) return 0;
+    memset(memory, 0, bytes);
+    uint64_t size = table_size(open_orders_max);
+    uint8_t *next = memory;
+    gate->instrument = (gate_instrument *)next;
+    next += lines(instruments * sizeof(gate_instrument));
+    gate->order_id = (uint64_t *)next;
+    next += lines((size + PROBES) * sizeof(uint64_t));
+    gate->order = (gate_order *)next;
+    gate->order_mask = size - 1;
+    gate->instrument_count = instruments;
+    return 1;
+}
+
+/* ---- open orders ------------------------------------------------------------------------------ */
+
+/* Ids rise, so neighbours in time are neighbours here; the multiplier keeps id and id + size apart. */
+static uint64_t home(const gate *gate, uint64_t order_id) { return (order_id * 0x9e3779b97f4a7c15u >> 20) & gate->order_mask; }
+
+static uint64_t order_find(const gate *gate, uint64_t order_id) {
+    if (!order_id) return NOWHERE;
+    uint64_t first = home(gate, order_id);
+    for (uint64_t i = first; i < first + PROBES; i++)
+        if (gate->order_id[i] == order_id) return i;
+    return NOWHERE;
+}
+
+static uint64_t order_place(const gate *gate, uint64_t order_id) {
+    uint64_t first = home(gate, order_id);
+    for (uint64_t i = first; i < first + PROBES; i++)
+        if (!gate->order_id[i]) return i;
+    return NOWHERE;
+}
+
+/* ---- values ----------------------------------------------------------------------------------- */
+
+/* Money of `lots` at `price`; saturates, so that an overflow is a breach and not a small number. */
+static int64_t value_of(const instrument_entry *entry, int64_t price_ticks, int64_t lots) {
+    __int128 value = (__int128)price_ticks * lots * entry->tick_value_micros;
+    if (value > INT64_MAX) return INT64_MAX;
+    if (value < -INT64_MAX) return -INT64_MAX;
+    return (int64_t)value;
+}
+
+/* The price against which an instrument's orders and positions are held; 0 = there is none. */
+static int64_t reference_price(const gate_instrument *state) {
+    if (state->bid_price_ticks && state->ask_price_ticks) return (state->bid_price_ticks + state->ask_price_ticks) / 2;
+    if (state->bid_price_ticks) return state->bid_price_ticks;
+    if (state->ask_price_ticks) return state->ask_price_ticks;
+    return state->trade_price_ticks;
+}
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t magnitude(int64_t value) { return value < 0 ? -value : value; }
+
+/* The largest |position| that the open orders could lead to. */
+static int64_t worst_lots(const gate_instrument *state) {
+    return larger(magnitude(state->position_lots + state->open_buy_lots),
+                  magnitude(state->position_lots - state->open_sell_lots));
+}
+
+/* Keep the sums over instruments in step with this one. */
+static void revalue(gate *gate, uint32_t instrument) {
+    gate_instrument *state = &gate->instrument[instrument];
+    int64_t price = reference_price(state);
+    int64_t gross = value_of(&gate->entry[instrument], price, worst_lots(state));
+    int64_t net = value_of(&gate->entry[instrument], price, state->position_lots);
+    gate->gross_value_micros += gross - state->gross_value_micros;
+    gate->net_value_micros += net - state->net_value_micros;
+    state->gross_value_micros = gross;
+    state->net_value_micros = net;
+}
+
+static void gauges(gate *gate) {
+    gate->counter[RISK_OPEN_ORDERS] = gate->open_orders;
+    gate->counter[RISK_GROSS_VALUE_MICROS] = (uint64_t)gate->gross_value_micros;
+    gate->counter[RISK_CASH_MICROS] = (uint64_t)gate->cash_micros;
+    gate->counter[RISK_PNL_MICROS] = (uint64_t)(gate->cash_micros + gate->net_value_micros);
+}
+
+/* ---- reservations ----------------------------------------------------------------------------- */
+
+static int64_t *open_lots(gate *gate, const gate_order *order) {
+    gate_instrument *state = &gate->instrument[order->instrument];
+    return order->side == SIDE_BUY ? &state->open_buy_lots : &state->open_sell_lots;
+}
+
+/* Set what an order reserves; at 0 it is closed. */
+static void reserve(gate *gate, uint64_t place, int64_t leaves_lots) {
+    gate_order *order = &gate->order[place];
+    *open_lots(gate, order) += leaves_lots - order->leaves_lots;
+    order->leaves_lots = leaves_lots;
+    if (!leaves_lots) {
+        gate->order_id[place] = 0;
+        gate->open_orders--;
+    }
+}
+
+void gate_release(gate *gate, uint64_t order_id) {
+    uint64_t place = order_find(gate, order_id);
+    if (place == NOWHERE) return;
+    uint32_t instrument = gate->order[place].instrument;
+    reserve(gate, place, 0);
+    revalue(gate, instrument);
+    gauges(gate);
+}
+
+/* ---- limits ----------------------------------------------------------------------------------- */
+
+const instrument_limits *gate_limits(const gate *gate, uint32_t instrument) {
+    if (!gate->limits || instrument >= gate->limits->count) return NULL;
+    return (const instrument_limits *)(gate->limits + 1) + instrument;
+}
+
+uint64_t gate_limits_checksum(const limits_header *header) {
+    limits_header plain = *header;
+    plain.checksum = 0;
+    uint64_t digest = digest_bytes(0, &plain, sizeof plain);
+    return digest_bytes(digest, header + 1, header->count * sizeof(instrument_limits));
+}
+
+/* ---- checks, in the order in which they are made ------------------------------------------------ */
+
+static int check_mode(const gate *gate, const turn_plan *plan, const signal_event *intent) {
+    if (plan->killed) return REJECT_KILLED;
+    if (plan->mode == MODE_NORMAL) return REJECT_NONE;
+    if (plan->mode != MODE_REDUCE_ONLY || intent->header.type != SIGNAL_NEW) return REJECT_MODE;
+    /* Reduce only: never past flat, with every open order on that side filled. */
+    const gate_instrument *state = &gate->instrument[intent->header.instrument];
+    int64_t reducible = intent->side == SIDE_BUY ? -state->position_lots - state->open_buy_lots
+                                                 : state->position_lots - state->open_sell_lots;
+    return intent->quantity_lots <= reducible ? REJECT_NONE : REJECT_MODE;
+}
+
+static int check_instrument(const gate *gate, const signal_event *intent, const instrument_limits *limits) {
+    const instrument_entry *entry = &gate->entry[intent->header.instrument];
+    if (!(entry->flags & INSTRUMENT_TRADED)) return REJECT_INSTRUMENT;
+    if ((entry->flags & INSTRUMENT_RESTRICTED) || (limits->flags & LIMIT_BLOCKED)) return REJECT_BLOCKED;
+    uint32_t state = gate->instrument[intent->header.instrument].trading_state;
+    if (state == STATE_TRADING || (state == STATE_UNKNOWN && !gate->require_trading_state)) return REJECT_NONE;
+    return REJECT_NOT_TRADING;
+}
+
+static int check_reference(const gate *gate, const turn_plan *plan, const signal_event *intent) {
+    const gate_instrument *state = &gate->instrument[intent->header.instrument];
+    if (!state->reference_time_ns) return REJECT_NO_REFERENCE;
+    if (state->reference_time_ns <= gate->stale_since_ns) return REJECT_STALE_DATA;
+    if (plan->now_ns > state->reference_time_ns + gate->limits->stale_after_ns) return REJECT_STALE_DATA;
+    return reference_price(state) ? REJECT_NONE : REJECT_NO_REFERENCE;
+}
+
+static int check_order(const gate *gate, const signal_event *intent, const instrument_limits *limits) {
+    const instrument_entry *entry = &gate->entry[intent->header.instrument];
+    if (intent->quantity_lots <= 0 || intent->quantity_lots > limits->order_quantity_lots_max) return REJECT_QUANTITY;
+    if (intent->price_ticks <= 0 || intent->price_ticks % entry->price_increment_ticks) return REJECT_PRICE;
+    if (value_of(entry, intent->price_ticks, intent->quantity_lots) > limits->order_value_micros_max) return REJECT_ORDER_VALUE;
+    int64_t reference = reference_price(&gate->instrument[intent->header.instrument]);
+    __int128 distance = (__int128)magnitude(intent->price_ticks - reference) * 1000000;
+    return distance > (__int128)limits->collar_ppm_max * reference ? REJECT_COLLAR : REJECT_NONE;
+}
+
+static int check_exposure(const gate *gate, const signal_event *intent, const instrument_limits *limits, int64_t reserve_lots) {
+    const gate_instrument *state = &gate->instrument[intent->header.instrument];
+    gate_instrument after = *state;
+    if (intent->side == SIDE_BUY) after.open_buy_lots += reserve_lots;
+    else after.open_sell_lots += reserve_lots;
+    int64_t reach = intent->side == SIDE_BUY ? after.position_lots + after.open_buy_lots
+                                             : after.open_sell_lots - after.position_lots;
+    if (reach > limits->position_lots_max) return REJECT_POSITION;
+    if ((limits->flags & LIMIT_NO_SHORT) && intent->side == SIDE_SELL && reach > 0) return REJECT_NO_SHORT;
+    int64_t gross = value_of(&gate->entry[intent->header.instrument], reference_price(state), worst_lots(&after));
+    int64_t sum;
+    if (__builtin_add_overflow(gate->gross_value_micros - state->gross_value_micros, gross, &sum)) return REJECT_GROSS_VALUE;
+    return sum > gate->limits->gross_value_micros_max ? REJECT_GROSS_VALUE : REJECT_NONE;
+}
+
+/* A token bucket as deep as one second of its rate, filled by the turn's time. */
+static int check_throttle(gate *gate, uint64_t now_ns) {
+    int64_t rate = gate->limits->messages_per_second_max;
+    int64_t full = rate > INT64_MAX / NANOS ? INT64_MAX : rate * NANOS;
+    uint64_t elapsed = now_ns > gate->throttle_time_ns ? now_ns - gate->throttle_time_ns : 0;
+    __int128 credit = (__int128)gate->throttle_credit + (__int128)elapsed * rate;
+    gate->throttle_credit = credit > full ? full : (int64_t)credit;
+    gate->throttle_time_ns = now_ns;
+    return gate->throttle_credit < NANOS ? REJECT_THROTTLE : REJECT_NONE;
+}
+
+/* A strategy's intents rise in (cause, leg); one that does not was seen before. */
+static int check_repetition(gate *gate, const signal_event *intent) {
+    if (intent->strategy >= GATE_STRATEGIES_MAX) return REJECT_DUPLICATE;
+    gate_intent *last = &gate->intent[intent->strategy][intent->header.cause_input == INPUT_TIMER];
+    uint64_t cause = intent->header.cause_sequence;
+    if (last->seen && (cause < last->cause_sequence || (cause == last->cause_sequence && intent->leg <= last->leg)))
+        return REJECT_DUPLICATE;
+    *last = (gate_intent){.cause_sequence = cause, .leg = intent->leg, .seen = 1};
+    return REJECT_NONE;
+}
+
+static void command_fill(const gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command) {
+    static const uint8_t TYPE[] = {[SIGNAL_NEW - SIGNAL_NEW] = CMD_NEW,
+                                   [SIGNAL_REPLACE - SIGNAL_NEW] = CMD_REPLACE,
+                                   [SIGNAL_CANCEL - SIGNAL_NEW] = CMD_CANCEL};
+    command->header.type = TYPE[intent->header.type - SIGNAL_NEW];
+    command->header.flags = intent->side == SIDE_SELL ? FLAG_SELL : 0;
+    command->header.instrument = intent->header.instrument;
+    command->id = (command_id){.cause_sequence = intent->header.cause_sequence,
+                               .account = intent->account,
+                               .strategy = intent->strategy,
+                               .strategy_epoch = intent->strategy_epoch,
+                               .input = intent->header.cause_input,
+                               .leg = intent->leg};
+    command->order_id = order_id;
+    command->target_order_id = intent->header.type == SIGNAL_NEW ? 0 : intent->target_order_id;
+    command->price_ticks = intent->price_ticks;
+    command->quantity_lots = intent->header.type == SIGNAL_CANCEL ? 0 : intent->quantity_lots;
+    command->limits_version = (uint32_t)gate->limits->version;
+    command->kill_epoch = plan->kill_epoch;
+    command->side = intent->side;
+    command->time_in_force = intent->time_in_force;
+    command->venue = 0;
+    command->reserved0 = 0;
+    command->reserved1 = 0;
+    command->digest = digest_command(command);
+}
+
+/* Cancels reduce risk: they need a known order and nothing else. */
+static int check_cancel(gate *gate, const signal_event *intent) {
+    uint64_t place = order_find(gate, intent->target_order_id);
+    if (place == NOWHERE || gate->order[place].instrument != intent->header.instrument) return REJECT_UNKNOWN_ORDER;
+    return check_repetition(gate, intent);
+}
+
+/* What the order must reserve: all of it, or for a replacement what the first has not filled. */
+static int reserve_wanted(const gate *gate, const signal_event *intent, int64_t *lots) {
+    *lots = intent->quantity_lots;
+    if (intent->header.type == SIGNAL_NEW) return REJECT_NONE;
+    uint64_t place = order_find(gate, intent->target_order_id);
+    if (place == NOWHERE) return REJECT_UNKNOWN_ORDER;
+    const gate_order *target = &gate->order[place];
+    if (target->instrument != intent->header.instrument || target->side != intent->side) return REJECT_UNKNOWN_ORDER;
+    *lots = intent->quantity_lots - target->filled_lots;
+    return *lots > 0 ? REJECT_NONE : REJECT_QUANTITY;
+}
+
+#define REQUIRE(check)                               \
+    do {                                             \
+        int reason_ = (check);                       \
+        if (reason_ != REJECT_NONE) return reason_;  \
+    } while (0)
+
+int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command) {
+    uint32_t instrument = intent->header.instrument;
+    const instrument_limits *limits = instrument < gate->instrument_count ? gate_limits(gate, instrument) : NULL;
+    if (!limits) return REJECT_INSTRUMENT;
+    if (intent->side > SIDE_SELL || intent->header.type < SIGNAL_NEW || intent->header.type > SIGNAL_CANCEL) return REJECT_INSTRUMENT;
+    if (intent->header.type == SIGNAL_CANCEL) {
+        REQUIRE(check_cancel(gate, intent));
+        command_fill(gate, plan, intent, order_id, command);
+        return REJECT_NONE;
+    }
+    int64_t lots;
+    REQUIRE(check_mode(gate, plan, intent));
+    REQUIRE(check_instrument(gate, intent, limits));
+    REQUIRE(check_reference(gate, plan, intent));
+    REQUIRE(check_order(gate, intent, limits));
+    REQUIRE(reserve_wanted(gate, intent, &lots));
+    REQUIRE(check_exposure(gate, intent, limits, lots));
+    uint64_t place = order_place(gate, order_id);
+    if (place == NOWHERE || (int64_t)gate->open_orders >= gate->limits->open_orders_max) return REJECT_OPEN_ORDERS;
+    REQUIRE(check_throttle(gate, plan->now_ns));
+    REQUIRE(check_repetition(gate, intent));
+    gate->throttle_credit -= NANOS;
+    gate->order_id[place] = order_id;
+    gate->order[place] = (gate_order){.quantity_lots = intent->quantity_lots,
+                                      .price_ticks = intent->price_ticks,
+                                      .filled_lots = intent->quantity_lots - lots,
+                                      .instrument = instrument,
+                                      .side = intent->side};
+    gate->open_orders++;
+    reserve(gate, place, lots);
+    revalue(gate, instrument);
+    gauges(gate);
+    command_fill(gate, plan, intent, order_id, command);
+    return REJECT_NONE;
+}
+
+/* ---- executions -------------------------------------------------------------------------------- */
+
+/* A fill moves the position whether or not its order is known: it happened. */
+static void fill_apply(gate *gate, const exec_event *execution, int sign) {
+    uint32_t instrument = execution->header.instrument;
+    int64_t bought = (execution->side == SIDE_BUY ? 1 : -1) * sign * execution->quantity_lots;
+    gate_instrument *state = &gate->instrument[instrument];
+    gate->counter[RISK_POSITION_LOTS] -= (uint64_t)magnitude(state->position_lots);
+    state->position_lots += bought;
+    gate->counter[RISK_POSITION_LOTS] += (uint64_t)magnitude(state->position_lots);
+    gate->cash_micros -= value_of(&gate->entry[instrument], execution->price_ticks, bought);
+    gate->counter[execution->side == SIDE_BUY ? RISK_BOUGHT_LOTS : RISK_SOLD_LOTS] += (uint64_t)(sign * execution->quantity_lots);
+}
+
+static void fill(gate *gate, const exec_event *execution) {
+    uint64_t place = order_find(gate, execution->order_id);
+    fill_apply(gate, execution, 1);
+    if (place == NOWHERE) {
+        gate->counter[RISK_UNKNOWN_EXECUTIONS]++;
+        return;
+    }
+    gate_order *order = &gate->order[place];
+    order->filled_lots += execution->quantity_lots;
+    int64_t leaves = order->leaves_lots - execution->quantity_lots;
+    if (leaves < 0) gate->counter[RISK_OVERFILLS]++;
+    reserve(gate, place, leaves > 0 ? leaves : 0);
+}
+
+static void cancel_apply(gate *gate, const exec_event *execution) {
+    uint64_t place = order_find(gate, execution->order_id);
+    if (place == NOWHERE) return;
+    int64_t leaves = gate->order[place].leaves_lots - execution->quantity_lots;
+    if (execution->leaves_lots <= 0 || leaves < 0) leaves = 0;
+    reserve(gate, place, leaves);
+}
+
+/* The replacement takes over what its order had filled, at the venue's own figure of what is left. */
+static void replace_apply(gate *gate, const exec_event *execution) {
+    uint64_t old = order_find(gate, execution->target_order_id);
+    uint64_t new = order_find(gate, execution->order_id);
+    if (new != NOWHERE) {
+        if (old != NOWHERE) gate->order[new].filled_lots = gate->order[old].filled_lots;
+        reserve(gate, new, execution->leaves_lots > 0 ? execution->leaves_lots : 0);
+    }
+    if (old != NOWHERE) reserve(gate, old, 0);
+}
+
+void gate_execution(gate *gate, const exec_event *execution) {
+    gate->counter[RISK_EXECUTIONS]++;
+    if (execution->session_sequence) {
+        if (execution->session_sequence <= gate->last_session_sequence) {
+            gate->counter[RISK_DUPLICATE_EXECUTIONS]++;
+            return;
+        }
+        gate->last_session_sequence = execution->session_sequence;
+    }
+    if (execution->header.instrument >= gate->instrument_count) return; /* of the session, not of an order */
+    switch (execution->header.type) {
+    case EXEC_FILL: fill(gate, execution); break;
+    case EXEC_BROKEN: fill_apply(gate, execution, -1); break;
+    case EXEC_CANCELED: cancel_apply(gate, execution); break;
+    case EXEC_REPLACED: replace_apply(gate, execution); break;
+    case EXEC_REJECTED:
+    case EXEC_REFUSED:
+    case EXEC_REPLACE_REJECTED: {
+        uint64_t place = order_find(gate, execution->order_id);
+        if (place != NOWHERE) reserve(gate, place, 0);
+        break;
+    }
+    default: return;
+    }
+    revalue(gate, execution->header.instrument);
+    gauges(gate);
+}
+
+/* ---- the market -------------------------------------------------------------------------------- */
+
+static int is_print(uint8_t type) {
+    return type == NORM_EXECUTE || type == NORM_EXECUTE_PRICE || type == NORM_TRADE || type == NORM_CROSS;
+}
+
+void gate_market(gate *gate, const turn_plan *plan, const norm_event *event) {
+    uint8_t type = event->header.type;
+    if (event->header.instrument >= gate->instrument_count) {
+        if (type == NORM_GAP || type == NORM_SILENT) gate->stale_since_ns = plan->now_ns;
+        return;
+    }
+    gate_instrument *state = &gate->instrument[event->header.instrument];
+    if (type == NORM_STATUS) state->trading_state = (uint32_t)event->order_ref;
+    if (event->header.flags & FLAG_STALE) return;
+    state->reference_time_ns = plan->now_ns;
+    if (is_print(type)) state->trade_price_ticks = event->price_ticks;
+    if (!(event->header.flags & FLAG_TOP)) return;
+    state->bid_price_ticks = event->bid_price_ticks;
+    state->ask_price_ticks = event->ask_price_ticks;
+    if (state->position_lots || state->open_buy_lots || state->open_sell_lots) {
+        revalue(gate, event->header.instrument);
+        gauges(gate);
+    }
+}

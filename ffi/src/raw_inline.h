@@ -1,0 +1,59 @@
+/* raw_inline.h: putting venue bytes into the raw ring, for whatever receives them. */
+#pragma once
+#include "layout.h"
+#include "ring_inline.h"
+#include <string.h>
+
+typedef struct {
+    uint64_t sequence; /* the venue's */
+    uint64_t origin_time_ns;
+    uint64_t ingress_time_ns;
+    uint16_t flags;
+    uint8_t type;
+} raw_stamp;
+
+/* Slots that a message of `length` bytes takes. */
+static inline uint32_t raw_slots(uint32_t length) {
+    return length <= RAW_BYTES_MAX ? 1 : (length + RAW_BYTES_MAX - 1) / RAW_BYTES_MAX;
+}
+
+/* Publish one message; the caller knows that raw_slots(length) of them are free. */
+static inline void raw_publish(ring_writer *raw, const raw_stamp *stamp, const uint8_t *bytes, uint32_t length) {
+    uint32_t offset = 0;
+    do {
+        raw_event *event = ring_claim_inline(raw);
+        if (!event) return;
+        uint32_t part = length - offset < RAW_BYTES_MAX ? length - offset : RAW_BYTES_MAX;
+        event->header.cause_sequence = stamp->sequence;
+        event->header.origin_time_ns = stamp->origin_time_ns;
+        event->header.ingress_time_ns = stamp->ingress_time_ns;
+        event->header.publish_time_ns = stamp->ingress_time_ns;
+        event->header.type = stamp->type;
+        event->header.cause_input = INPUT_NONE;
+        event->header.flags = stamp->flags;
+        event->header.instrument = NO_INSTRUMENT;
+        event->session_sequence = stamp->sequence;
+        event->length = (uint16_t)part;
+        event->offset = (uint16_t)offset;
+        event->total = length;
+        if (part) memcpy(event->bytes, bytes + offset, part);
+        ring_commit_inline(raw);
+        offset += part;
+    } while (offset < length);
+}
+
+/* Publish a state of the line: a gap of `missing` messages, silence, the end of a session. */
+static inline void raw_publish_state(ring_writer *raw, uint8_t type, uint64_t sequence, uint32_t missing, uint64_t now_ns) {
+    raw_event *event = ring_claim_inline(raw);
+    if (!event) return;
+    memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
+    event->header.cause_sequence = sequence;
+    event->header.ingress_time_ns = now_ns;
+    event->header.publish_time_ns = now_ns;
+    event->header.type = type;
+    event->header.flags = FLAG_PACKET_END;
+    event->header.instrument = NO_INSTRUMENT;
+    event->session_sequence = sequence;
+    event->total = missing;
+    ring_commit_inline(raw);
+}

@@ -1,0 +1,363 @@
+/* signal_stage.c: the signal stage. See include/signal_stage.h. */
+#include "signal_stage.h"
+#include "clock_inline.h"
+#include "ring_inline.h"
+#include <string.h>
+
+#define LEGS_MAX 255
+#define ROLLS 8
+
+void signal_init(signal_stage *signal) {
+    for (uint32_t i = 0; i < signal->instrument_count; i++) feature_init(&signal->feature[i]);
+    memset(signal->order, 0, signal->instrument_count * sizeof *signal->order);
+    signal->working_count = 0;
+    signal->sweep_time_ns = 0;
+}
+
+void signal_plan(signal_stage *signal, turn_plan *plan) {
+    stage_plan(&signal->stage, plan);
+    memset(plan->input_sequence, 0, sizeof plan->input_sequence);
+    plan->input_sequence[SIGNAL_INPUT_NORM] = signal->norm.next + ring_available_inline(&signal->norm, signal->batch_max);
+    plan->input_sequence[SIGNAL_INPUT_EXEC] = signal->exec.next + ring_available_inline(&signal->exec, signal->batch_max);
+    plan->input_sequence[SIGNAL_INPUT_REJECT] = signal->reject.next + ring_available_inline(&signal->reject, signal->batch_max);
+}
+
+/* ---- working orders ----------------------------------------------------------------------------- */
+
+static void working_add(signal_stage *signal, uint32_t instrument) {
+    working_order *order = &signal->order[instrument];
+    if (order->state != WORKING_IDLE) return;
+    order->list_index = signal->working_count;
+    signal->working[signal->working_count++] = instrument;
+}
+
+static void working_close(signal_stage *signal, uint32_t instrument) {
+    working_order *order = &signal->order[instrument];
+    if (order->state == WORKING_IDLE) return;
+    uint32_t last = signal->working[--signal->working_count];
+    signal->working[order->list_index] = last;
+    signal->order[last].list_index = order->list_index;
+    order->state = WORKING_IDLE;
+    order->order_id = order->request_id = 0;
+    order->leaves_lots = order->filled_lots = 0;
+}
+
+/* ---- publishing --------------------------------------------------------------------------------- */
+
+/* What caused an intent: a market event, or the turn's time. */
+typedef struct {
+    uint64_t sequence;
+    uint8_t input;
+    uint64_t origin_time_ns;
+    uint64_t ingress_time_ns;
+    uint32_t feed_ns;
+} intent_cause;
+
+typedef struct {
+    double score;
+    int16_t component[COMPONENTS_MAX];
+} opinion;
+
+/* Everything of the intent that a decision determined; publishes and returns the order id, or 0 when
+ * the ring is full: an order that would come late is worse than none. */
+static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, uint32_t instrument, uint8_t type,
+                               const working_order *order, int64_t price_ticks, int64_t quantity_lots, const opinion *opinion) {
+    uint64_t *counter = signal->stage.page->counter;
+    signal_event *event = signal->leg < LEGS_MAX ? ring_claim_inline(&signal->signal) : NULL;
+    if (!event) {
+        counter[SIGNAL_RING_FULL]++;
+        return 0;
+    }
+    event->header.cause_sequence = cause->sequence;
+    event->header.origin_time_ns = cause->origin_time_ns;
+    event->header.ingress_time_ns = cause->ingress_time_ns;
+    event->header.type = type;
+    event->header.cause_input = cause->input;
+    event->header.flags = order->side == SIDE_SELL ? FLAG_SELL : 0;
+    event->header.instrument = instrument;
+    event->price_ticks = price_ticks;
+    event->quantity_lots = quantity_lots;
+    event->score = opinion->score;
+    event->threshold = signal->config.strategy.threshold;
+    event->bid_price_ticks = order->bid_price_ticks;
+    event->ask_price_ticks = order->ask_price_ticks;
+    event->target_order_id = type == SIGNAL_NEW ? 0 : order->order_id;
+    event->strategy = signal->config.strategy_id;
+    event->account = signal->config.account;
+    event->strategy_epoch = signal->config.strategy_epoch;
+    event->leg = (uint8_t)signal->leg++;
+    event->side = order->side;
+    event->feed_ns = cause->feed_ns;
+    event->time_in_force = signal->config.style == STYLE_TAKE ? TIF_IOC : TIF_DAY;
+    memset(event->reserved, 0, sizeof event->reserved);
+    memcpy(event->component, opinion->component, sizeof event->component);
+    stage_digest(&signal->stage, (uint64_t)price_ticks ^ (uint64_t)quantity_lots << 32 ^ (uint64_t)instrument << 16 ^ type ^
+                                     (uint64_t)order->side << 8 ^ cause->sequence << 20);
+    event->header.publish_time_ns = clock_read(signal->stage.clock);
+    ring_commit_inline(&signal->signal);
+    counter[SIGNAL_SIGNALS]++;
+    return signal->signal.next; /* sequence + 1: the order id that risk will give it */
+}
+
+static const opinion NO_OPINION;
+
+static void cancel(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument, const opinion *why) {
+    working_order *order = &signal->order[instrument];
+    uint64_t id = intent_publish(signal, cause, instrument, SIGNAL_CANCEL, order, order->price_ticks, 0, why);
+    if (!id) return;
+    order->request_id = id;
+    order->request_time_ns = plan->now_ns;
+    order->state = WORKING_CANCELING;
+    signal->stage.page->counter[SIGNAL_CANCELS]++;
+}
+
+static void replace(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument,
+                    int64_t price_ticks, const opinion *why) {
+    working_order *order = &signal->order[instrument];
+    uint64_t id = intent_publish(signal, cause, instrument, SIGNAL_REPLACE, order, price_ticks,
+                                 order->leaves_lots + order->filled_lots, why);
+    if (!id) return;
+    order->request_id = id;
+    order->request_time_ns = plan->now_ns;
+    order->state = WORKING_REPLACING;
+    order->request_price_ticks = price_ticks;
+    signal->stage.page->counter[SIGNAL_REPLACES]++;
+}
+
+static void place(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument, const opinion *why) {
+    working_order *order = &signal->order[instrument];
+    order->side = why->score > 0 ? SIDE_BUY : SIDE_SELL;
+    int take = signal->config.style == STYLE_TAKE;
+    int buy = order->side == SIDE_BUY;
+    int64_t price = buy == take ? order->ask_price_ticks : order->bid_price_ticks;
+    uint64_t id = intent_publish(signal, cause, instrument, SIGNAL_NEW, order, price, signal->config.order_quantity_lots, why);
+    if (!id) return;
+    working_add(signal, instrument);
+    order->order_id = id;
+    order->request_id = 0;
+    order->price_ticks = price;
+    order->leaves_lots = signal->config.order_quantity_lots;
+    order->filled_lots = 0;
+    order->placed_time_ns = order->request_time_ns = plan->now_ns;
+    order->state = WORKING_PENDING;
+    signal->stage.page->counter[SIGNAL_NEW_ORDERS]++;
+}
+
+/* ---- decisions ---------------------------------------------------------------------------------- */
+
+/* Would the wished position still be within the strategy's own bound? */
+static int position_allows(const signal_stage *signal, const working_order *order, double score) {
+    int64_t after = order->position_lots + (score > 0 ? 1 : -1) * signal->config.order_quantity_lots;
+    int64_t bound = signal->config.position_lots_max;
+    return after <= bound && after >= -bound;
+}
+
+static void decide_idle(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument, const opinion *view) {
+    const working_order *order = &signal->order[instrument];
+    double threshold = signal->config.strategy.threshold;
+    if (view->score < threshold && view->score > -threshold) return;
+    if (order->placed_time_ns && plan->now_ns < order->placed_time_ns + signal->config.cooldown_ns) {
+        signal->stage.page->counter[SIGNAL_SUPPRESSED_COOLDOWN]++;
+        return;
+    }
+    if (position_allows(signal, order, view->score)) place(signal, plan, cause, instrument, view);
+}
+
+/* A resting order: out when the score has turned, along when the touch has moved away from it. */
+static void decide_live(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument, const opinion *view) {
+    const working_order *order = &signal->order[instrument];
+    int buy = order->side == SIDE_BUY;
+    double threshold = signal->config.strategy.threshold;
+    if (buy ? view->score <= -threshold : view->score >= threshold) {
+        cancel(signal, plan, cause, instrument, view);
+        return;
+    }
+    int64_t touch = buy ? order->bid_price_ticks : order->ask_price_ticks;
+    int left_behind = buy ? touch > order->price_ticks : touch < order->price_ticks;
+    if (signal->config.style == STYLE_JOIN && left_behind &&
+        plan->now_ns >= order->request_time_ns + signal->config.replace_interval_ns)
+        replace(signal, plan, cause, instrument, touch, view);
+}
+
+static void evaluate(signal_stage *signal, const turn_plan *plan, const norm_event *event, const double *value, uint32_t ready) {
+    uint32_t instrument = event->header.instrument;
+    working_order *order = &signal->order[instrument];
+    order->bid_price_ticks = event->bid_price_ticks;
+    order->ask_price_ticks = event->ask_price_ticks;
+    opinion view;
+    view.score = strategy_score(&signal->config.strategy, value, ready, view.component);
+    signal->stage.page->counter[SIGNAL_EVALUATIONS]++;
+    uint64_t feed_ns = event->header.publish_time_ns - event->header.ingress_time_ns;
+    intent_cause cause = {.sequence = signal->norm.next,
+                          .input = INPUT_NORM,
+                          .origin_time_ns = event->header.origin_time_ns,
+                          .ingress_time_ns = event->header.ingress_time_ns,
+                          .feed_ns = feed_ns > UINT32_MAX ? 0 : (uint32_t)feed_ns};
+    signal->leg = 0;
+    if (order->state == WORKING_IDLE) decide_idle(signal, plan, &cause, instrument, &view);
+    else if (order->state == WORKING_LIVE) decide_live(signal, plan, &cause, instrument, &view);
+    else signal->stage.page->counter[SIGNAL_SUPPRESSED_WORKING]++;
+}
+
+static int is_print(uint8_t type) {
+    return type == NORM_EXECUTE || type == NORM_EXECUTE_PRICE || type == NORM_TRADE;
+}
+
+static void market_event(signal_stage *signal, const turn_plan *plan, const norm_event *event) {
+    signal->stage.page->counter[SIGNAL_EVENTS]++;
+    uint32_t instrument = event->header.instrument;
+    if (instrument >= signal->instrument_count || !(signal->instruments[instrument].flags & INSTRUMENT_TRADED)) return;
+    double value[FEATURES_MAX];
+    uint32_t ready = feature_update(&signal->config.feature, &signal->feature[instrument], event, value);
+    if (!(event->header.flags & FLAG_TOP) && !is_print(event->header.type)) return;
+    if (event->header.flags & FLAG_STALE) {
+        signal->stage.page->counter[SIGNAL_SUPPRESSED_STALE]++;
+        return;
+    }
+    if (!event->bid_price_ticks || !event->ask_price_ticks) return;
+    evaluate(signal, plan, event, value, ready);
+}
+
+/* ---- executions --------------------------------------------------------------------------------- */
+
+static void refused(signal_stage *signal, uint32_t instrument, uint64_t order_id) {
+    working_order *order = &signal->order[instrument];
+    if (order->request_id == order_id && order->request_id) {
+        order->request_id = 0;
+        order->state = WORKING_LIVE;
+    } else if (order->order_id == order_id && order->order_id) {
+        working_close(signal, instrument);
+    }
+}
+
+static void filled(signal_stage *signal, const exec_event *execution, int sign) {
+    uint32_t instrument = execution->header.instrument;
+    working_order *order = &signal->order[instrument];
+    order->position_lots += (execution->side == SIDE_BUY ? 1 : -1) * sign * execution->quantity_lots;
+    if (order->state == WORKING_IDLE || order->order_id != execution->order_id || sign < 0) return;
+    order->filled_lots += execution->quantity_lots;
+    order->leaves_lots = execution->leaves_lots;
+    if (execution->leaves_lots <= 0) working_close(signal, instrument);
+}
+
+static void replaced(signal_stage *signal, const exec_event *execution) {
+    uint32_t instrument = execution->header.instrument;
+    working_order *order = &signal->order[instrument];
+    if (order->order_id != execution->target_order_id) return;
+    order->order_id = execution->order_id;
+    order->price_ticks = order->request_price_ticks;
+    order->request_id = 0;
+    order->leaves_lots = execution->leaves_lots;
+    order->state = WORKING_LIVE;
+    if (execution->leaves_lots <= 0) working_close(signal, instrument);
+}
+
+static void execution_event(signal_stage *signal, const exec_event *execution) {
+    uint32_t instrument = execution->header.instrument;
+    if (instrument >= signal->instrument_count) return;
+    working_order *order = &signal->order[instrument];
+    switch (execution->header.type) {
+    case EXEC_ACCEPTED:
+        if (order->order_id != execution->order_id || order->state == WORKING_IDLE) return;
+        order->leaves_lots = execution->leaves_lots;
+        if (order->state == WORKING_PENDING) order->state = WORKING_LIVE;
+        return;
+    case EXEC_FILL: filled(signal, execution, 1); return;
+    case EXEC_BROKEN: filled(signal, execution, -1); return;
+    case EXEC_REPLACED: replaced(signal, execution); return;
+    case EXEC_CANCELED:
+        if (order->order_id != execution->order_id) return;
+        order->leaves_lots = execution->leaves_lots;
+        if (execution->leaves_lots <= 0) working_close(signal, instrument);
+        return;
+    case EXEC_CANCEL_REJECTED:
+        if (order->order_id == execution->order_id && order->state == WORKING_CANCELING) order->state = WORKING_LIVE;
+        return;
+    case EXEC_REJECTED:
+    case EXEC_REFUSED:
+    case EXEC_REPLACE_REJECTED: refused(signal, instrument, execution->order_id); return;
+    default: return;
+    }
+}
+
+/* ---- time --------------------------------------------------------------------------------------- */
+
+/* One working order under the turn's time: too old, or without an answer. */
+static void sweep_order(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument) {
+    const working_order *order = &signal->order[instrument];
+    uint64_t waited = plan->now_ns - order->request_time_ns;
+    switch (order->state) {
+    case WORKING_LIVE:
+        if (plan->now_ns - order->placed_time_ns >= signal->config.order_life_ns)
+            cancel(signal, plan, cause, instrument, &NO_OPINION);
+        return;
+    case WORKING_PENDING:
+    case WORKING_REPLACING:
+        if (waited >= signal->config.answer_timeout_ns) cancel(signal, plan, cause, instrument, &NO_OPINION);
+        return;
+    case WORKING_CANCELING: /* given up here; the gate goes on counting it until the venue has answered */
+        if (waited >= signal->config.answer_timeout_ns) working_close(signal, instrument);
+        return;
+    default: return;
+    }
+}
+
+static int sweep(signal_stage *signal, const turn_plan *plan) {
+    if (!signal->working_count || plan->now_ns < signal->sweep_time_ns + signal->sweep_interval_ns) return 0;
+    signal->sweep_time_ns = plan->now_ns;
+    intent_cause cause = {.sequence = signal->stage.turn + 1,
+                          .input = INPUT_TIMER,
+                          .origin_time_ns = plan->now_ns,
+                          .ingress_time_ns = clock_read(signal->stage.clock)};
+    signal->leg = 0;
+    for (uint32_t i = signal->working_count; i-- > 0;) sweep_order(signal, plan, &cause, signal->working[i]);
+    return 1;
+}
+
+/* The trading day rolled: session features begin anew. */
+static int roll(signal_stage *signal, const turn_plan *plan) {
+    if (!signal->roll_time_ns[0] || plan->now_ns < signal->roll_time_ns[0]) return 0;
+    for (uint32_t i = 0; i < signal->instrument_count; i++) feature_init(&signal->feature[i]);
+    memmove(signal->roll_time_ns, signal->roll_time_ns + 1, (ROLLS - 1) * sizeof signal->roll_time_ns[0]);
+    signal->roll_time_ns[ROLLS - 1] = 0;
+    return 1;
+}
+
+/* ---- the turn ----------------------------------------------------------------------------------- */
+
+static const void *next_event(signal_stage *signal, ring_reader *reader, uint64_t end) {
+    if (reader->next >= end) return NULL;
+    const void *event = ring_front_inline(reader);
+    if (!event) signal->stage.page->error = STAGE_ERROR_SEQUENCE;
+    return event;
+}
+
+static int drain_executions(signal_stage *signal, ring_reader *reader, uint64_t end) {
+    const exec_event *execution;
+    int count = 0;
+    for (; (execution = next_event(signal, reader, end)); count++) {
+        execution_event(signal, execution);
+        reader->next++;
+    }
+    if (count) ring_release_inline(reader);
+    return count;
+}
+
+int signal_turn(signal_stage *signal, const turn_plan *plan) {
+    int busy = roll(signal, plan);
+    busy |= drain_executions(signal, &signal->exec, plan->input_sequence[SIGNAL_INPUT_EXEC]) != 0;
+    busy |= drain_executions(signal, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]) != 0;
+    const norm_event *event;
+    uint64_t first = signal->norm.next;
+    while ((event = next_event(signal, &signal->norm, plan->input_sequence[SIGNAL_INPUT_NORM]))) {
+        market_event(signal, plan, event);
+        signal->norm.next++;
+    }
+    if (signal->norm.next != first) {
+        ring_release_inline(&signal->norm);
+        busy = 1;
+    }
+    busy |= sweep(signal, plan);
+    if (busy) stage_record(&signal->stage, plan, &signal->signal);
+    return busy;
+}
