@@ -23,7 +23,7 @@ from freshness import ROOM, source_stamp
 
 INTEGER_DEFINE = re.compile(r"#define\s+\w+\s+(0[xX][0-9a-fA-F]+|\d+)\b")
 
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Wshadow", "-Wstrict-prototypes"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Wshadow=local", "-Wstrict-prototypes"]
 # Floating point must give the same bits on every machine and dispatch path: no contraction into FMA.
 CODE_GENERATION = ["-std=gnu11", "-O3", "-g", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 
