@@ -23,6 +23,8 @@ from freshness import ROOM, source_stamp
 
 INTEGER_DEFINE = re.compile(r"#define\s+\w+\s+(0[xX][0-9a-fA-F]+|\d+)\b")
 
+LOCAL_INCLUDE = re.compile(r'^#include "(\w+\.h)"', re.MULTILINE)
+
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Wshadow=local", "-Wstrict-prototypes"]
 # Floating point must give the same bits on every machine and dispatch path: no contraction into FMA.
 CODE_GENERATION = ["-std=gnu11", "-O3", "-g", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
@@ -48,10 +50,27 @@ def sanitizer_flags() -> list[str]:
     return [f"-fsanitize={names}", "-fno-omit-frame-pointer", "-O1"] if names else []
 
 
+def ordered_headers() -> list[Path]:
+    """The headers whose kernels are here, each after those that it includes."""
+    ordered: list[Path] = []
+
+    def add(header: Path) -> None:
+        if header in ordered:
+            return
+        for name in LOCAL_INCLUDE.findall(header.read_text()):
+            add(header.parent / name)
+        ordered.append(header)
+
+    add(ROOM / "include" / "layout.h")
+    for header in sorted((ROOM / "include").glob("*.h")):
+        if (ROOM / "src" / f"{header.stem}.c").exists():
+            add(header)
+    return ordered
+
+
 def make_ffi(*, warnings_are_errors: bool = False) -> FFI:
     """The configured builder. Sources are relative to the repository's root, as setuptools wants."""
-    headers = [path for path in sorted((ROOM / "include").glob("*.h")) if (ROOM / "src" / f"{path.stem}.c").exists()]
-    headers.sort(key=lambda path: (path.name != "layout.h", path.name))
+    headers = ordered_headers()
     builder = FFI()
     for header in headers:
         builder.cdef(cdef_text(header))
