@@ -20,6 +20,29 @@ from hotpath.errors import ConfigError
 STAGES = ("feed", "signal", "risk", "gateway")
 Wait = Literal["spin", "yield", "park"]
 
+# Segments beside the rings, one of each for an engine; a stage has its page and its histograms.
+CLOCK_SEGMENT = "clock"
+CONTROL_SEGMENT = "control"
+LIMITS_SEGMENT = "limits"
+INSTRUMENTS_SEGMENT = "instruments"
+LOCKSTEP_SEGMENT = "lockstep"
+
+
+def page_segment(stage: str) -> str:
+    """Segment of a stage_page."""
+    return f"{stage}.page"
+
+
+def hops_segment(stage: str) -> str:
+    """Segment of the HOPS_MAX histograms that a stage writes."""
+    return f"{stage}.hops"
+
+
+def bell_segment(process: str) -> str:
+    """Segment of the doorbell that a parking process sleeps behind."""
+    return f"{process}.bell"
+
+
 # A process is named by its stages, in path order.
 PROCESSES: dict[str, dict[str, tuple[str, ...]]] = {
     "split": {stage: (stage,) for stage in STAGES},
