@@ -190,7 +190,7 @@ typedef struct {
     int64_t quantity_lots;
     uint64_t reference;
     uint16_t flags;
-    uint8_t type; /* enum event_type */
+    uint8_t type; /* enum event_type; EVENT_NONE: nonsense */
 } meaning;
 
 static uint64_t trading_state_of(uint8_t letter) {
@@ -259,51 +259,43 @@ static __attribute__((noinline)) meaning meaning_of_rare(const uint8_t *bytes) {
     }
 }
 
-WIRE_INLINE uint16_t side_flag(uint8_t side) { return side == 'S' ? FLAG_SELL : 0; }
+/* Where an order message keeps what a norm_event wants. The type of the next message is a coin toss
+ * that no predictor wins, so the path does not branch on it: it loads through this plan, and an absent
+ * number is a load masked away. A fifth to a third cheaper than a switch over recorded days
+ * (bench/kernels/itch_bench.c).
+ *
+ * One letter may set a flag: `letter` sets it, `other` does not, any third is a bad field. A type that
+ * has none looks at its own type byte, which always fits and sets nothing. */
+typedef struct {
+    uint8_t length;
+    uint8_t type; /* enum event_type; EVENT_NONE: not an order message */
+    uint8_t quantity_at, price_at, reference_at;
+    uint8_t letter_at, letter, other;
+    uint8_t letter_flag, flags;
+    uint8_t has_quantity, has_price, has_reference; /* 0 or 1 */
+    uint8_t reserved[3];
+} order_plan;
 
-WIRE_INLINE meaning meaning_of(const uint8_t *bytes) {
-    switch (bytes[0]) {
-    case 'A':
-    case 'F':
-        return (meaning){.type = is_side(bytes[19]) ? NORM_ADD : EVENT_NONE,
-                         .flags = side_flag(bytes[19]),
-                         .order_ref = wire_load64(bytes + 11),
-                         .price_ticks = wire_load32(bytes + 32),
-                         .quantity_lots = wire_load32(bytes + 20)};
-    case 'D': return (meaning){.type = NORM_DELETE, .order_ref = wire_load64(bytes + 11)};
-    case 'E':
-        return (meaning){.type = NORM_EXECUTE,
-                         .flags = FLAG_PRINTABLE,
-                         .order_ref = wire_load64(bytes + 11),
-                         .quantity_lots = wire_load32(bytes + 19),
-                         .reference = wire_load64(bytes + 23)};
-    case 'X':
-        return (meaning){.type = NORM_REDUCE,
-                         .order_ref = wire_load64(bytes + 11),
-                         .quantity_lots = wire_load32(bytes + 19)};
-    case 'U':
-        return (meaning){.type = NORM_REPLACE,
-                         .order_ref = wire_load64(bytes + 11),
-                         .price_ticks = wire_load32(bytes + 31),
-                         .quantity_lots = wire_load32(bytes + 27),
-                         .reference = wire_load64(bytes + 19)};
-    case 'C':
-        return (meaning){.type = bytes[31] == 'Y' || bytes[31] == 'N' ? NORM_EXECUTE_PRICE : EVENT_NONE,
-                         .flags = bytes[31] == 'Y' ? FLAG_PRINTABLE : 0,
-                         .order_ref = wire_load64(bytes + 11),
-                         .price_ticks = wire_load32(bytes + 32),
-                         .quantity_lots = wire_load32(bytes + 19),
-                         .reference = wire_load64(bytes + 23)};
-    case 'P':
-        return (meaning){.type = is_side(bytes[19]) ? NORM_TRADE : EVENT_NONE,
-                         .flags = (uint16_t)(FLAG_PRINTABLE | side_flag(bytes[19])),
-                         .order_ref = wire_load64(bytes + 11),
-                         .price_ticks = wire_load32(bytes + 32),
-                         .quantity_lots = wire_load32(bytes + 20),
-                         .reference = wire_load64(bytes + 36)};
-    default: return meaning_of_rare(bytes);
-    }
-}
+#define SIDE_AT(at) .letter_at = (at), .letter = 'S', .other = 'B', .letter_flag = FLAG_SELL
+#define NO_LETTER(own) .letter_at = 0, .letter = (own)
+#define QUANTITY_AT(at) .quantity_at = (at), .has_quantity = 1
+#define PRICE_AT(at) .price_at = (at), .has_price = 1
+#define REFERENCE_AT(at) .reference_at = (at), .has_reference = 1
+#define ORDER_AT 11
+
+static const order_plan plans[256] = {
+    ['A'] = {36, NORM_ADD, QUANTITY_AT(20), PRICE_AT(32), SIDE_AT(19)},
+    ['F'] = {40, NORM_ADD, QUANTITY_AT(20), PRICE_AT(32), SIDE_AT(19)},
+    ['D'] = {19, NORM_DELETE, NO_LETTER('D')},
+    ['E'] = {31, NORM_EXECUTE, QUANTITY_AT(19), REFERENCE_AT(23), NO_LETTER('E'), .flags = FLAG_PRINTABLE},
+    ['X'] = {23, NORM_REDUCE, QUANTITY_AT(19), NO_LETTER('X')},
+    ['U'] = {35, NORM_REPLACE, QUANTITY_AT(27), PRICE_AT(31), REFERENCE_AT(19), NO_LETTER('U')},
+    ['C'] = {36, NORM_EXECUTE_PRICE, QUANTITY_AT(19), PRICE_AT(32), REFERENCE_AT(23), .letter_at = 31, .letter = 'Y',
+             .other = 'N', .letter_flag = FLAG_PRINTABLE},
+    ['P'] = {44, NORM_TRADE, QUANTITY_AT(20), PRICE_AT(32), REFERENCE_AT(36), SIDE_AT(19), .flags = FLAG_PRINTABLE},
+};
+
+WIRE_INLINE uint64_t mask_of(uint8_t has) { return 0 - (uint64_t)has; }
 
 /* System events and market-wide circuit breakers concern no instrument; their locate is 0. */
 static bool is_market_wide(uint8_t type) { return type == 'S' || type == 'V' || type == 'W'; }
@@ -321,14 +313,15 @@ static __attribute__((noinline)) int normalise_snapshot_end(const uint8_t *bytes
     return ITCH_OK;
 }
 
-int itch_normalise(const itch_context *context, const uint8_t *bytes, uint32_t length, norm_event *event) {
+static __attribute__((noinline)) int normalise_rare(const itch_context *context, const uint8_t *bytes, uint32_t length,
+                                                    norm_event *event) {
     int status = check_length(bytes, length);
-    if (__builtin_expect(status != ITCH_OK, 0)) return status;
-    if (__builtin_expect(bytes[0] == SNAPSHOT_END, 0)) return normalise_snapshot_end(bytes, event);
-    uint32_t instrument = context->instrument[wire_load16(bytes + 1)];
-    if (__builtin_expect(instrument == NO_INSTRUMENT, 0) && !is_market_wide(bytes[0])) return ITCH_UNKNOWN_INSTRUMENT;
-    meaning said = meaning_of(bytes);
-    if (__builtin_expect(said.type == EVENT_NONE, 0)) return ITCH_BAD_FIELD;
+    if (status != ITCH_OK) return status;
+    if (bytes[0] == SNAPSHOT_END) return normalise_snapshot_end(bytes, event);
+    uint32_t instrument = is_market_wide(bytes[0]) ? NO_INSTRUMENT : context->instrument[wire_load16(bytes + 1)];
+    if (instrument == NO_INSTRUMENT && !is_market_wide(bytes[0])) return ITCH_UNKNOWN_INSTRUMENT;
+    meaning said = meaning_of_rare(bytes);
+    if (said.type == EVENT_NONE) return ITCH_BAD_FIELD;
     event->header.type = said.type;
     event->header.flags = said.flags;
     event->header.instrument = instrument;
@@ -337,6 +330,26 @@ int itch_normalise(const itch_context *context, const uint8_t *bytes, uint32_t l
     event->price_ticks = said.price_ticks;
     event->quantity_lots = said.quantity_lots;
     event->reference = said.reference;
+    return ITCH_OK;
+}
+
+int itch_normalise(const itch_context *context, const uint8_t *bytes, uint32_t length, norm_event *event) {
+    if (__builtin_expect(length == 0, 0)) return ITCH_BAD_LENGTH;
+    const order_plan *plan = &plans[bytes[0]];
+    if (__builtin_expect(plan->length != length, 0)) return normalise_rare(context, bytes, length, event);
+    uint32_t instrument = context->instrument[wire_load16(bytes + 1)];
+    if (__builtin_expect(instrument == NO_INSTRUMENT, 0)) return ITCH_UNKNOWN_INSTRUMENT;
+    uint32_t unlike_letter = bytes[plan->letter_at] ^ plan->letter;
+    uint32_t unlike_other = bytes[plan->letter_at] ^ plan->other;
+    if (__builtin_expect(unlike_letter * unlike_other != 0, 0)) return ITCH_BAD_FIELD; /* one branch, not two */
+    event->header.type = plan->type;
+    event->header.flags = (uint16_t)(plan->flags | (plan->letter_flag & mask_of(unlike_letter == 0)));
+    event->header.instrument = instrument;
+    event->header.origin_time_ns = context->midnight_ns + time_of(bytes);
+    event->order_ref = wire_load64(bytes + ORDER_AT);
+    event->price_ticks = (int64_t)(wire_load32(bytes + plan->price_at) & mask_of(plan->has_price));
+    event->quantity_lots = (int64_t)(wire_load32(bytes + plan->quantity_at) & mask_of(plan->has_quantity));
+    event->reference = wire_load64(bytes + plan->reference_at) & mask_of(plan->has_reference);
     return ITCH_OK;
 }
 
