@@ -229,21 +229,21 @@ class Bars:
 def bars(events: Events, *, bar_ns: int = 0, bar_trades: int = 0) -> Bars:
     """Cut the day into bars by origin time or by trades. The bar in progress at the end is none."""
     rows = np.flatnonzero(is_fresh(events))
+    mids = mid(events)[rows]
     if bar_ns:
         interval = np.maximum.accumulate(events["header"]["origin_time_ns"][rows] // np.uint64(bar_ns))
+        ends = np.flatnonzero(np.diff(interval)) + 1
+        known_at = rows[ends]  # the first event after it
     else:
-        trade = is_trade(events)[rows]
-        interval = (np.cumsum(trade) - trade) // bar_trades  # a trade belongs to the bar that it closes
-    ends = np.flatnonzero(np.diff(interval)) + 1
-    mids = mid(events)[rows]
+        ends = np.flatnonzero(is_trade(events)[rows])[bar_trades - 1 :: bar_trades] + 1
+        known_at = rows[ends - 1]  # its last trade
     closed = []
-    for start, end in zip([0, *ends[:-1]], ends, strict=False):
+    for start, end, row in zip([0, *ends[:-1]], ends, known_at, strict=False):
         seen = mids[start:end][~np.isnan(mids[start:end])]
         if len(seen):
-            known_at = rows[end] if bar_ns else rows[end - 1]
-            closed.append((known_at, seen.max(), seen.min(), seen[-1]))
-    row, high, low, close = np.array(closed, dtype=np.float64).reshape(-1, 4).T
-    return Bars(row=row.astype(np.intp), high=high, low=low, close=close)
+            closed.append((row, seen.max(), seen.min(), seen[-1]))
+    known, high, low, close = np.array(closed, dtype=np.float64).reshape(-1, 4).T
+    return Bars(row=known.astype(np.intp), high=high, low=low, close=close)
 
 
 def _wilder_average(values: Floats, period: int) -> Floats:
@@ -312,9 +312,7 @@ def reference(events: Events, config: FeatureConfig) -> dict[str, Floats]:
     every = {"sample_every": config.sample_every}
     day = bars(events, bar_ns=config.bar_ns, bar_trades=config.bar_trades)
     macd_line = macd(day.close, fast=config.macd_fast, slow=config.macd_slow)
-    signal_line = macd_signal(
-        day.close, fast=config.macd_fast, slow=config.macd_slow, signal=config.macd_signal
-    )
+    signal_line = macd_signal(day.close, fast=config.macd_fast, slow=config.macd_slow, signal=config.macd_signal)
     by_bar = {
         "sma_fast": sma(day.close, period=config.sma_fast),
         "sma_slow": sma(day.close, period=config.sma_slow),

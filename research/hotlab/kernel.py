@@ -18,7 +18,9 @@ class ConfigError(ValueError):
 
 
 def _checked(struct: str, check: Any, statuses: str, config: FeatureConfig | StrategyConfig) -> Any:
-    native = ffi.new(f"{struct} *", {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()})
+    native = ffi.new(
+        f"{struct} *", {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
+    )
     field = ffi.new("const char **")
     status = check(native, field)
     if status:

@@ -75,4 +75,4 @@ def reference(features: Mapping[str, Floats], config: StrategyConfig) -> tuple[F
 def as_recorded(component: Floats) -> npt.NDArray[np.int16]:
     """A component's score as a signal event carries it."""
     scaled = component * lib.STRATEGY_COMPONENT_SCALE
-    return np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int16)
+    return np.asarray(np.trunc(scaled + np.copysign(0.5, scaled)), dtype=np.int16)
