@@ -30,17 +30,17 @@ LOCKSTEP_SEGMENT = "lockstep"
 
 def page_segment(stage: str) -> str:
     """Segment of a stage_page."""
-    return f"{stage}.page"
+    return f"stage.{stage}"
 
 
 def hops_segment(stage: str) -> str:
     """Segment of the HOPS_MAX histograms that a stage writes."""
-    return f"{stage}.hops"
+    return f"hops.{stage}"
 
 
 def bell_segment(process: str) -> str:
     """Segment of the doorbell that a parking process sleeps behind."""
-    return f"{process}.bell"
+    return f"bell.{process}"
 
 
 # A process is named by its stages, in path order.
@@ -152,7 +152,7 @@ def _place_as_told(engine: EngineConfig, processes: dict[str, tuple[str, ...]], 
     for cpu in told:
         if cpu not in allowed:
             raise ConfigError(
-                f"engine.cpus: processor {cpu} is not one this process may use ({_ranges(allowed)})",
+                f"engine.cpus: processor {cpu} is not one this process may use ({cpu_ranges(allowed)})",
                 next_step="name others, or widen the affinity (taskset, AllowedCPUs=, the container's cpuset)",
             )
     if len(told) == 1:
@@ -172,7 +172,7 @@ def _place_as_told(engine: EngineConfig, processes: dict[str, tuple[str, ...]], 
         notes.append("processes that share a processor yield to each other instead of spinning")
     if engine.wait == "spin" and len(set(told)) >= len(allowed) > 1:
         notes.append(
-            f"every processor this engine may use ({_ranges(allowed)}) has a spinning process: the rest of the "
+            f"every processor this engine may use ({cpu_ranges(allowed)}) has a spinning process: the rest of the "
             "machine will stall it for milliseconds at a time; leave one free"
         )
     return Placement(tuple(places), tuple(notes))
@@ -204,7 +204,7 @@ def parse_cpu_list(text: str) -> set[int]:
     return cpus
 
 
-def _ranges(cpus: Sequence[int]) -> str:
+def cpu_ranges(cpus: Sequence[int]) -> str:
     """0 1 2 3 8 is "0-3,8"."""
     parts: list[list[int]] = []
     for cpu in sorted(cpus):
