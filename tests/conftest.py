@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,13 @@ def shared_data() -> Path:
             pytest.fail(f"real market data is missing in CI: {folder}")
         pytest.skip(f"real market data is missing: {folder} (set HOTPATH_SHARED)")
     return folder
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An engine name of the test's own; whatever segments lie under it afterwards are removed."""
+    from hotpath import segments
+
+    name = f"t{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}"
+    yield name
+    segments.unlink_all(segments.list_segments(name))

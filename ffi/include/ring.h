@@ -25,7 +25,8 @@ enum ring_status {
     RING_BAD_LAYOUT,
     RING_BAD_KIND,
     RING_BAD_SIZE,
-    RING_TOO_MANY_GATES
+    RING_TOO_MANY_GATES,
+    RING_BAD_CURSOR /* a cursor that this ring cannot have: ahead of its writer, or lapped though gating */
 };
 
 /* Private to the writing process. */
@@ -60,7 +61,8 @@ uint64_t ring_bytes(uint64_t capacity, uint32_t slot_size);
 /* Attach as the writer and take up after the last stamped slot, so that a writer killed anywhere
  * resumes without loss or doubling. `segment` is the whole mapped segment. */
 int ring_writer_attach(ring_writer *writer, void *segment);
-/* Never overrun the reader that owns this cursor segment. Call before the first claim. */
+/* Never overrun the reader that owns this cursor segment. Call before the first claim: RING_BAD_CURSOR
+ * when the ring has already gone past it. */
 int ring_writer_gate(ring_writer *writer, const void *cursor_segment);
 /* Ring this doorbell after commits; for readers that park. */
 int ring_writer_bell(ring_writer *writer, void *doorbell_segment);
@@ -76,7 +78,7 @@ void *ring_claim(ring_writer *writer);
 void ring_commit(ring_writer *writer);
 /* How many claims would succeed now. */
 uint64_t ring_room(ring_writer *writer);
-/* Claim, copy `size` bytes over the slot but its stamp, commit: RING_OK or RING_FULL. */
+/* Claim, copy `size` bytes over the slot but its stamp, commit: RING_OK, RING_FULL or RING_BAD_SIZE. */
 int ring_publish(ring_writer *writer, const void *event, uint32_t size);
 
 /* Gating: the event at the reader's position, or NULL. Valid until ring_release. */
@@ -89,6 +91,9 @@ const void *ring_at(const ring_reader *reader, uint64_t ahead);
 void ring_advance(ring_reader *reader, uint64_t count);
 void ring_release(ring_reader *reader);
 
-/* Either kind: copy up to `max` events to `target` and move on. Returns how many; *lost grows by
- * what an observer lost. */
+/* Either kind: copy up to `max` events to `target`, move on and release. Returns how many; *lost grows
+ * by what an observer lost, and cursor->lost_count with it. Every sequence is delivered or counted lost,
+ * exactly once; an observer that is killed and resumes may meet again what it did since its last call. */
 uint64_t ring_copy(ring_reader *reader, void *target, uint64_t max, uint64_t *lost);
+/* Observer: begin with the next event that is published. What came before was not lost. */
+void ring_join(ring_reader *reader);

@@ -11,6 +11,8 @@ void wait_arm(doorbell *bell);
 void wait_disarm(doorbell *bell);
 /* Sleep until rung or `timeout_ns` has passed. Returns 1 if rung. */
 int wait_park(doorbell *bell, uint64_t timeout_ns);
+/* Wake the sleeper if there is one: what ring_commit does, for news that is not in a ring. */
+void wait_ring(doorbell *bell);
 /* One step of spinning, one of yielding. */
 void wait_spin(void);
 void wait_yield(void);

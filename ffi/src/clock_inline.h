@@ -16,8 +16,9 @@ static inline uint64_t clock_system_now(void) {
 static inline uint64_t clock_read(const clock_page *page) {
 #if defined(__x86_64__)
     if (__builtin_expect(page->source == CLOCK_TSC, 1)) {
-        uint64_t ticks = __rdtsc() - page->anchor_tsc;
-        return page->anchor_time_ns + (uint64_t)(((unsigned __int128)ticks * page->scale) >> 32);
+        /* Signed: a core whose counter lies a little behind the anchor's reads a little less, not 2^64 more. */
+        int64_t ticks = (int64_t)(__rdtsc() - page->anchor_tsc);
+        return page->anchor_time_ns + (uint64_t)(((__int128)ticks * (__int128)page->scale) >> 32);
     }
 #endif
     return page->anchor_time_ns + (clock_system_now() - page->anchor_tsc);

@@ -1,6 +1,7 @@
 /* histogram.c: HdrHistogram arithmetic. See include/histogram.h. */
 #include "histogram.h"
 #include "histogram_inline.h"
+#include <float.h>
 #include <string.h>
 
 void histogram_reset(histogram *target) {
@@ -29,15 +30,21 @@ void histogram_merge(histogram *target, const histogram *source) {
     if (source->value_max > target->value_max) target->value_max = source->value_max;
 }
 
+/* How many values lie at or below the percentile: at least one, rounded up. The percentile is first
+ * lowered by a rounding error's worth, so that 99.9 % of 1,000 are 999 and not 1,000. */
+static uint64_t rank(double percentile, uint64_t total) {
+    double exact = percentile * (1.0 - 2.0 * DBL_EPSILON) / 100.0 * (double)total;
+    if (!(exact > 0)) return 1;
+    if (exact >= (double)total) return total;
+    uint64_t wanted = (uint64_t)exact;
+    return (double)wanted < exact ? wanted + 1 : wanted;
+}
+
 uint64_t histogram_value_at(const histogram *source, double percentile) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < HISTOGRAM_COUNTS; i++) total += source->count[i];
     if (!total) return 0;
-    double exact = percentile / 100.0 * (double)total;
-    uint64_t wanted = (uint64_t)exact;
-    if ((double)wanted < exact) wanted++;
-    if (wanted < 1) wanted = 1;
-    if (wanted > total) wanted = total;
+    uint64_t wanted = rank(percentile, total);
     uint64_t seen = 0;
     for (uint32_t i = 0; i < HISTOGRAM_COUNTS; i++) {
         seen += source->count[i];

@@ -1,19 +1,41 @@
 /* ring_inline.h: the ring's protocol, for the stages that live on it. See include/ring.h.
  *
+ *   writer                                          reader
+ *   claim   stamp = 0            ------- P3 ------> copy: re-load the stamp
+ *           payload
+ *   commit  stamp = sequence + 1 ------- P1 ------> load the stamp
+ *           control.position     ------- P5 ------> copy: how far was I lapped?
+ *           bell.sleeping?       <------ P4 ------> wait_arm: sleeping = 1, poll again
+ *   claim   cursor.position      <------ P2 ------- release
+ *
  * SYNC POINTS, each named at both ends:
  *   P1  ring_commit stores slot.stamp (release)       <-> reader loads slot.stamp (acquire).
  *       Without it a reader could see the stamp and an older payload.
  *   P2  ring_release stores cursor.position (release) <-> ring_limit loads it (acquire).
  *       Without it the writer could overwrite a slot that is still being read.
- *   P3  ring_claim stores stamp 0, then a store fence <-> observer re-loads the stamp after an
- *       acquire fence. Without it an observer could take a half-overwritten payload for whole.
- *   P4  ring_ring_bells loads bell.sleeping after a full fence <-> wait.c stores sleeping, full
- *       fence, polls once more, sleeps. Without both fences each could miss the other.
+ *   P3  ring_claim stores stamp 0, then a release fence before the payload <-> ring_copy re-loads the
+ *       stamp after an acquire fence. If the copy saw one word of the new payload, the fences order the
+ *       0 before the re-load, which then differs from the stamp that the copy began with. Without
+ *       either an observer could take a half-overwritten payload for whole.
+ *   P4  ring_commit loads bell.sleeping after a full fence <-> wait_arm stores sleeping, then a full
+ *       fence, and its caller polls once more before it sleeps. One of the two must see the other's
+ *       store. Without both fences each could miss the other.
+ *   P5  ring_commit stores control.position (release) <-> ring_copy loads it (acquire). Every event below
+ *       it is published. Without it a lapped observer could stand at a slot not yet written.
+ *
+ * A process killed between two of these stores leaves: a slot with stamp 0 (the next writer claims it
+ * anew), a stamp that position does not know of (ring_writer_attach looks for it), a bell not rung (the
+ * sleeper's time-out ends its sleep), or a cursor behind what was read (the reader sees it again).
  */
 #pragma once
 #include "ring.h"
 #include <stdbool.h>
 #include <stddef.h>
+
+/* tests/crash/ring_threads.c plants a relaxed publish here, for the thread sanitizer to find. */
+#ifndef RING_PUBLISH_ORDER
+#define RING_PUBLISH_ORDER __ATOMIC_RELEASE
+#endif
 
 void ring_wake(doorbell *bell); /* wait.c */
 
@@ -35,7 +57,7 @@ static inline void *ring_claim_inline(ring_writer *writer) {
     if (__builtin_expect(writer->next >= writer->limit, 0)) {
         writer->limit = ring_limit(writer);
         if (writer->next >= writer->limit) {
-            writer->control->full_count++;
+            __atomic_store_n(&writer->control->full_count, writer->control->full_count + 1, __ATOMIC_RELAXED);
             return NULL;
         }
     }
@@ -48,8 +70,8 @@ static inline void *ring_claim_inline(ring_writer *writer) {
 static inline void ring_commit_inline(ring_writer *writer) {
     uint64_t *slot = ring_slot(writer->slots, writer->next, writer->mask, writer->slot_shift);
     uint64_t stamp = ++writer->next;
-    __atomic_store_n(slot, stamp, __ATOMIC_RELEASE); /* P1 */
-    __atomic_store_n(&writer->control->position, stamp, __ATOMIC_RELAXED);
+    __atomic_store_n(slot, stamp, RING_PUBLISH_ORDER);                     /* P1 */
+    __atomic_store_n(&writer->control->position, stamp, __ATOMIC_RELEASE); /* P5 */
     if (__builtin_expect(writer->bell_count != 0, 0)) {
         __atomic_thread_fence(__ATOMIC_SEQ_CST); /* P4 */
         for (uint32_t i = 0; i < writer->bell_count; i++)
@@ -59,7 +81,7 @@ static inline void ring_commit_inline(ring_writer *writer) {
 
 static inline uint64_t ring_room_inline(ring_writer *writer) {
     writer->limit = ring_limit(writer);
-    return writer->limit - writer->next;
+    return writer->limit > writer->next ? writer->limit - writer->next : 0;
 }
 
 /* Is the event with this sequence published? Gating readers only. */

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ from hotpath.errors import (
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EPOCH = 1_700_000_000_000_000_000
-
-
-@pytest.fixture
-def engine() -> Iterator[str]:
-    """A name of its own; whatever lies under it afterwards is removed."""
-    name = f"t{os.getpid()}-segments"
-    yield name
-    segments.unlink_all(segments.list_segments(name))
 
 
 def path_of(engine: str, segment: str) -> Path:
