@@ -30,7 +30,6 @@ Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Money = Annotated[float, Meta(ge=0, le=1e12)]
 Weight = Annotated[float, Meta(ge=-1000, le=1000)]
 Scale = Annotated[float, Meta(gt=0, le=1e9)]
-Scale = Annotated[float, Meta(gt=0, le=1e6)]
 Capacity = Annotated[int, Meta(ge=64, le=2**24)]
 
 
@@ -62,7 +61,6 @@ class RingsConfig(Section, frozen=True):
     signal: Capacity = 4096
     cmd: Capacity = 4096
     exec: Capacity = 16384
-    reject: Capacity = 4096
     ctl: Capacity = 16384  # of each stage's turn records
 
 
@@ -133,10 +131,6 @@ class SignalConfig(Section, frozen=True):
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     scales: ScalesConfig = field(default_factory=ScalesConfig)
     threshold: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of |score|
-    imbalance_scale: Scale = 0.5  # what makes a full score: see ffi/include/strategy.h
-    momentum_scale: Scale = 0.001
-    zscore_scale: Scale = 2.0
-    rsi_scale: Scale = 20.0
     instruments: list[str] = field(default_factory=list)  # symbols; empty: every one marked traded
     account: Annotated[int, Meta(ge=0, le=65535)] = 1
     strategy_epoch: Annotated[int, Meta(ge=0, le=65535)] = 1  # move on when state is reset on purpose
@@ -144,9 +138,7 @@ class SignalConfig(Section, frozen=True):
     style: Literal["take", "join"] = "join"
     cooldown_ms: WholeInt = 500
     order_life_ms: Milliseconds = 2000
-    replace_interval_ms: WholeInt = 100  # between two replacements of one order
-    answer_timeout_ms: Milliseconds = 1000  # an order unanswered for so long is canceled
-    position_lots_max: PositiveInt = 500  # the strategy's own bound; the risk limit is another matter
+    working_orders_max: PositiveInt = 1  # an instrument's
 
 
 class InstrumentRisk(Section, frozen=True):
@@ -183,7 +175,6 @@ class RiskConfig(Section, frozen=True):
     open_orders_max: WholeInt = 100
     messages_per_second_max: WholeInt = 1000
     stale_after_ms: Milliseconds = 5000
-    require_trading_state: bool = True  # no order before the venue has said that the instrument trades
     defaults: InstrumentRisk = field(default_factory=InstrumentRisk)
     instruments: dict[str, InstrumentRiskOverride] = field(default_factory=dict)
 

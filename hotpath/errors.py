@@ -11,6 +11,7 @@
     │   ├── SegmentMismatchError   65   made by another layout, boot or run, or half made
     │   └── SegmentSpaceError      71   /dev/shm or the memory lock limit is too small
     ├── RingError                  70   a ring was put together wrongly
+    ├── IntentsError               65   an intent file is held, foreign or contradicts itself
     ├── VenueError                 69   the venue cannot be reached or refuses the session
     └── StageError                 70   a stage failed, or did not start or stop in time
 
@@ -93,6 +94,16 @@ class RingError(HotpathError):
     """A ring was put together wrongly: a size that is no power of two, too many readers."""
 
     exit_code = 70
+
+
+class IntentsError(HotpathError):
+    """An intent file cannot be made or trusted, or another gateway holds it."""
+
+    exit_code = 65
+
+    def __init__(self, path: object, message: str, *, next_step: str = "") -> None:
+        super().__init__(f"intent file {path}: {message}", next_step=next_step)
+        self.path = path
 
 
 class VenueError(HotpathError):

@@ -10,13 +10,15 @@ import ctypes
 import gc
 import os
 import resource
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ffi import ffi, lib
 from hotpath.config import EngineConfig
-from hotpath.topology import cpu_ranges
+from hotpath.topology import Place, cpu_ranges
 
 CAP_IPC_LOCK = 14
 CAP_SYS_NICE = 23
@@ -43,19 +45,22 @@ class Denial:
         return f"{self.what}: {self.why}. To allow it: {self.grant}"
 
 
-def prepare_process(engine: EngineConfig, *, name: str, cpu: int | None) -> list[Denial]:
-    """Everything at once for a process of the path, in the order that matters; returns what was denied.
+def prepare(place: Place, engine: EngineConfig, *, log: TextIO | None = None) -> list[Denial]:
+    """Name, pin, lock and schedule this process; returns what was denied, after writing it to `log`.
 
-    Call it when the process has mapped its segments and is about to enter its loop.
+    `log` is standard error by default. Call it before the process enters its loop; what is mapped later
+    is locked too where the lock limit allows it.
     """
-    set_thread_name(name)
-    denials = [pin(cpu) if cpu is not None else None]
+    set_thread_name(place.process)
+    steps = [pin(place.cpu) if place.cpu is not None else None]
     if engine.lock_memory:
-        denials.append(lock_memory())
+        steps.append(lock_memory())
     if engine.scheduler == "fifo":
-        denials += [schedule_fifo(engine.priority), real_time_throttling()]
-    freeze_garbage_collector()
-    return [denial for denial in denials if denial is not None]
+        steps += [schedule_fifo(engine.priority), real_time_throttling()]
+    denials = [step for step in steps if step is not None]
+    for denial in denials:
+        print(f"{place.process}: {denial}", file=log or sys.stderr, flush=True)
+    return denials
 
 
 def pin(cpu: int) -> Denial | None:
@@ -117,7 +122,7 @@ def real_time_throttling() -> Denial | None:
     )
 
 
-def freeze_garbage_collector() -> None:
+def freeze_garbage() -> None:
     """Collect once, then never look at what stands now, nor collect at all."""
     gc.collect()
     gc.freeze()
@@ -129,7 +134,7 @@ def set_thread_name(name: str) -> None:
     _libc.prctl(PR_SET_NAME, ctypes.c_char_p(name.encode()[:THREAD_NAME_LENGTH_MAX]), 0, 0, 0)
 
 
-def die_with_parent(signal_number: int) -> None:
+def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
     """Ask for a signal when the thread that started this process dies, so that no stage is orphaned."""
     _libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 

@@ -28,6 +28,7 @@
 #define NO_INSTRUMENT 4294967295 /* an event of the market, not of an instrument */
 #define RAW_BYTES_MAX 64         /* venue bytes in one raw slot; a longer message takes several */
 #define FRAME_BYTES_MAX 80       /* one order frame, transport header included */
+#define INTENT_RECORDS_OFFSET 4096 /* of the intent file, after its page */
 
 /* ---- segments ------------------------------------------------------------------------------- */
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ffi import ffi, lib
 
-README = Path(__file__).resolve().parent.parent.parent / "research" / "README.md"
 FEATURE_NAMES = [name for _, name in sorted(ffi.typeof("enum feature_id").elements.items())][:-1]
 CONFIG = {
     "bar_ns": 100,
@@ -370,9 +367,3 @@ def test_check_names_the_wrong_field(changes: dict[str, int], status: str, field
     name = ffi.new("const char **")
     assert lib.feature_config_check(config, name) == getattr(lib, status)
     assert ffi.string(name[0]).decode() == field
-
-
-def test_the_table_of_features_names_each_once() -> None:
-    table = [line for line in README.read_text().splitlines() if line.startswith("| `")]
-    documented = [name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])]
-    assert documented == [name.removeprefix("FEATURE_").lower() for name in FEATURE_NAMES]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from hotpath.host import Denial, has_capability, spin_control
 from hotpath.topology import cpu_ranges
 
 
-def in_child(code: str) -> object:
+def in_child(code: str) -> Any:
     """Run code in a process of its own (these calls change the process for good); its last print as JSON."""
     done = subprocess.run(
         [sys.executable, "-c", "import json, os, resource\nfrom hotpath import host\n" + code],
@@ -74,15 +75,41 @@ def test_granted_fifo_takes_effect() -> None:
     ]
 
 
-def test_prepare_process_names_the_thread_and_freezes_the_collector() -> None:
+def test_prepare_names_the_thread_and_logs_what_was_denied() -> None:
     code = """
-import gc, msgspec
+import gc, io
 from hotpath.config import EngineConfig
-denials = host.prepare_process(EngineConfig(lock_memory=False), name="feed-signal-and-more", cpu=None)
+from hotpath.topology import Place
+log = io.StringIO()
+place = Place("feed-signal-and-more", ("feed",), 1000, "spin")
+denials = host.prepare(place, EngineConfig(lock_memory=False), log=log)
+host.freeze_garbage()
 name = open("/proc/self/comm").read().strip()
-print(json.dumps([[str(each) for each in denials], name, gc.isenabled(), gc.get_freeze_count() > 0]))
+print(json.dumps([len(denials), log.getvalue(), name, gc.isenabled(), gc.get_freeze_count() > 0]))
 """
-    assert in_child(code) == [[], "feed-signal-and", False, True]
+    count, log, name, collects, frozen = in_child(code)
+    assert (count, name, collects, frozen) == (1, "feed-signal-and", False, True)
+    assert log.startswith("feed-signal-and-more: not pinned to processor 1000")
+
+
+def test_orphan_gets_the_signal_it_asked_for() -> None:
+    code = """
+import os, signal, sys, time
+read, write = os.pipe()
+parent = os.fork()
+if parent == 0:
+    if os.fork() == 0:
+        host.die_with_parent(signal.SIGKILL)
+        os.write(write, b"x")
+        time.sleep(60)
+        os._exit(0)
+    os.read(read, 1)
+    os._exit(0)
+os.waitpid(parent, 0)
+os.close(write)
+print(json.dumps(len(os.read(read, 1))))  # 0 once the orphan, the last writer, is dead
+"""
+    assert in_child(code) == 0
 
 
 def test_throttled_real_time_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

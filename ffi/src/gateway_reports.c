@@ -1,0 +1,371 @@
+/* gateway_reports.c: what the venue says, and what follows from it. See include/gateway.h.
+ *
+ *   logged in --> REPLAY --quiet--> CANCEL --all queued--> QUERY --answer--> SETTLE --quiet--> up
+ *                 sequenced        orders without an      account query     what the venue
+ *                 replay           answer: unknown,       (OUCH 5.0)        never had is dead
+ *                                  and cancelled
+ *
+ * A process that has just started asks for the stream from its first message and so rebuilds every
+ * order; messages that were published before change the tables and are not published again.
+ */
+#include "gateway_parts.h"
+#include <string.h>
+
+/* ---- publishing one report ----------------------------------------------------------------------- */
+
+/* Does the report answer for the sending of an order, so that everything sent before it was seen too? */
+static int is_answer(int type) { return type == EXEC_ACCEPTED || type == EXEC_REPLACED || type == EXEC_REJECTED; }
+
+static void count_report(gateway *self, const venue_report *report) {
+    uint64_t *counter = gateway_counters(self);
+    switch (report->type) {
+    case EXEC_ACCEPTED:
+    case EXEC_REPLACED: counter[GATEWAY_ACCEPTED]++; break;
+    case EXEC_FILL:
+        counter[GATEWAY_FILLS]++;
+        counter[GATEWAY_FILLED_LOTS] += (uint64_t)report->quantity_lots;
+        break;
+    case EXEC_CANCELED: counter[GATEWAY_CANCELED]++; break;
+    case EXEC_REJECTED: counter[GATEWAY_REJECTED]++; break;
+    case EXEC_CANCEL_REJECTED: counter[GATEWAY_CANCEL_REJECTED]++; break;
+    case EXEC_BROKEN: counter[GATEWAY_BROKEN]++; break;
+    default: break;
+    }
+}
+
+/* The venue holds the order, for so many lots. One that was given up for dead is alive again. */
+static void order_rests(gateway *self, gateway_order *order, const venue_report *report) {
+    int revived = order->flags & GATEWAY_ORDER_SETTLED_HERE;
+    if (order->state == GATEWAY_ORDER_DEAD && !revived) return;
+    order->venue_ref = report->venue_ref;
+    gateway_order_set(self, order, report->dead ? GATEWAY_ORDER_DEAD : GATEWAY_ORDER_LIVE);
+    order->leaves_lots = report->dead ? 0 : report->quantity_lots;
+    order->flags &= (uint8_t)~GATEWAY_ORDER_SETTLED_HERE;
+    if (!revived || report->dead) return;
+    order->flags |= GATEWAY_ORDER_CANCEL_WANTED;
+    gateway_sweep_start(self, 0);
+}
+
+static void order_loses(gateway *self, gateway_order *order, int64_t quantity_lots) {
+    if (order->state == GATEWAY_ORDER_DEAD) return;
+    order->leaves_lots -= quantity_lots;
+    if (order->leaves_lots <= 0) gateway_order_set(self, order, GATEWAY_ORDER_DEAD);
+}
+
+static void order_replaced(gateway *self, gateway_order *order, const venue_report *report) {
+    gateway_order *previous = order->target ? &self->orders[order->target - 1] : NULL;
+    if (previous) order->cumulative_lots = previous->cumulative_lots;
+    order_rests(self, order, report);
+    if (previous) gateway_order_set(self, previous, GATEWAY_ORDER_DEAD);
+}
+
+/* What the report does to its order, before it is published. */
+static void order_apply(gateway *self, gateway_order *order, const venue_report *report) {
+    switch (report->type) {
+    case EXEC_ACCEPTED: order_rests(self, order, report); break;
+    case EXEC_REPLACED: order_replaced(self, order, report); break;
+    case EXEC_FILL:
+        order->cumulative_lots += report->quantity_lots;
+        order_loses(self, order, report->quantity_lots);
+        break;
+    case EXEC_CANCELED: order_loses(self, order, report->quantity_lots); break;
+    case EXEC_REJECTED: gateway_order_set(self, order, GATEWAY_ORDER_DEAD); break;
+    case EXEC_CANCEL_REJECTED: order->flags &= (uint8_t)~GATEWAY_ORDER_CANCEL_WANTED; break;
+    case EXEC_RESTATED:
+        if (report->venue_ref) order->venue_ref = report->venue_ref;
+        if (report->sized && order->state == GATEWAY_ORDER_LIVE) order->leaves_lots = report->quantity_lots;
+        break;
+    default: break;
+    }
+    if (is_answer(report->type)) intent_settle(&self->intents, order->record);
+}
+
+static void exec_fill(gateway *self, exec_event *event, const gateway_order *order, const venue_report *report, uint64_t sequence) {
+    event->header.origin_time_ns = self->config.midnight_time_ns + report->time_ns;
+    event->header.ingress_time_ns = self->ingress_time_ns;
+    if (self->session.state == SESSION_RECOVERING) event->header.flags |= FLAG_RECOVERED;
+    event->match_id = report->match_id;
+    event->price_ticks = report->price_ticks;
+    event->quantity_lots = report->quantity_lots;
+    event->reason = report->reason;
+    event->liquidity = report->liquidity;
+    event->session_sequence = sequence;
+    if (report->venue_ref) event->venue_ref = report->venue_ref;
+    if (!order) return;
+    event->leaves_lots = order->leaves_lots;
+    event->cumulative_lots = order->cumulative_lots;
+    int replacement = event->header.type == EXEC_REPLACED || event->header.type == EXEC_REPLACE_REJECTED;
+    if (replacement && order->target) event->target_order_id = self->orders[order->target - 1].order_id;
+    if (event->header.type == EXEC_CANCEL_REJECTED || event->header.type == EXEC_PENDING_CANCEL) event->target_order_id = order->order_id;
+    if (event->price_ticks == 0) event->price_ticks = self->intents.records[order->record].price_ticks;
+}
+
+/* 0 when there was no room: nothing has changed and the report comes again. */
+static int report_take(gateway *self, const venue_report *report, uint64_t sequence) {
+    gateway_order *order = gateway_order_by_ref(self, report->user_ref);
+    int silent = sequence < self->published_sequence;
+    int type = report->type;
+    if (type == EXEC_REJECTED && order && order->type == CMD_REPLACE) type = EXEC_REPLACE_REJECTED;
+    exec_event *event = NULL;
+    if (!silent) {
+        event = gateway_exec_claim(self, type, order);
+        if (!event) return 0;
+        count_report(self, report);
+    }
+    if (!order) {
+        gateway_counters(self)[GATEWAY_UNMATCHED]++;
+        self->distrust = 1; /* the venue holds an order that no intent tells of */
+    } else {
+        if (is_answer(type) && order->sent_time_ns && event) gateway_hop(self, HOP_ACK, order->sent_time_ns, self->ingress_time_ns);
+        order_apply(self, order, report);
+    }
+    if (is_answer(report->type) && report->user_ref > self->settle_below_ref) self->settle_below_ref = report->user_ref;
+    if (!event) return 1;
+    exec_fill(self, event, order, report, sequence);
+    gateway_exec_commit(self, event);
+    return 1;
+}
+
+/* ---- one message --------------------------------------------------------------------------------- */
+
+static int message_take(gateway *self, const session_message *message, uint64_t now_ns) {
+    venue_report report;
+    intent_page *page = self->intents.page;
+    switch (venue_decode_report(&self->config.terms, message->payload, message->length, &report)) {
+    case VENUE_OK:
+        if (message->sequence == 0) gateway_counters(self)[GATEWAY_MALFORMED]++; /* a report must be numbered */
+        else if (!report_take(self, &report, message->sequence)) return 0;
+        break;
+    case VENUE_NEXT_REF:
+        if (report.next_user_ref > page->next_user_ref) page->next_user_ref = report.next_user_ref;
+        if (self->recovery == RECOVERY_QUERY) {
+            self->recovery = RECOVERY_SETTLE;
+            self->settle_below_ref = UINT64_MAX; /* until the first order of this connection */
+        }
+        break;
+    case VENUE_UNINTERESTING: break;
+    default:
+        gateway_counters(self)[GATEWAY_MALFORMED]++;
+        self->distrust = 1; /* it may have been a fill */
+        break;
+    }
+    gateway_counters(self)[GATEWAY_MESSAGES_IN]++;
+    self->recovery_time_ns = now_ns;
+    if (message->sequence >= self->published_sequence) {
+        self->published_sequence = message->sequence + 1;
+        __atomic_store_n(&page->next_expected_sequence, self->published_sequence, __ATOMIC_RELEASE); /* partner: the next process */
+    }
+    return 1;
+}
+
+/* ---- cancels on the gateway's own account ---------------------------------------------------------- */
+
+void gateway_sweep_start(gateway *self, int all) {
+    self->sweep = 1;
+    self->sweep_all |= (uint32_t)all;
+    self->sweep_next = self->first_open;
+}
+
+static int wants_cancel(const gateway *self, const gateway_order *order) {
+    if (order->state == GATEWAY_ORDER_DEAD) return 0;
+    return self->sweep_all || order->state == GATEWAY_ORDER_UNKNOWN || order->flags & GATEWAY_ORDER_CANCEL_WANTED;
+}
+
+static int cancel_queue(gateway *self, const gateway_order *order) {
+    uint8_t message[FRAME_BYTES_MAX], frame[FRAME_BYTES_MAX];
+    uint32_t length = venue_encode_cancel(&self->config.terms, order->user_ref, message, sizeof message);
+    length = venue_frame(message, length, frame, sizeof frame);
+    if (!session_queue(&self->session, frame, length)) return 0;
+    gateway_counters(self)[GATEWAY_FRAMES_OUT]++;
+    return 1;
+}
+
+/* A batch of cancels. They are no intents: a repeated cancel does no harm, and none may be lost. */
+static void sweep(gateway *self) {
+    if (!self->sweep) return;
+    uint32_t queued = 0;
+    while (self->sweep_next < self->order_count) {
+        gateway_order *order = &self->orders[self->sweep_next];
+        if (wants_cancel(self, order)) {
+            if (queued == SWEEP_BATCH || !cancel_queue(self, order)) return;
+            order->flags |= GATEWAY_ORDER_CANCEL_WANTED; /* until the venue has answered, over reconnections too */
+            queued++;
+        }
+        self->sweep_next++;
+    }
+    self->sweep = 0;
+    self->sweep_all = 0;
+}
+
+/* ---- settling ------------------------------------------------------------------------------------ */
+
+/* Is the venue known to have passed over this order without a word? */
+static int is_settled(const gateway *self, const gateway_order *order) {
+    int doubtful = order->state == GATEWAY_ORDER_UNKNOWN || order->flags & GATEWAY_ORDER_STUCK;
+    return doubtful && order->state != GATEWAY_ORDER_DEAD && order->user_ref < self->settle_below_ref;
+}
+
+static int order_settle(gateway *self, gateway_order *order) {
+    int type = order->type == CMD_REPLACE ? EXEC_REPLACE_REJECTED : EXEC_CANCELED;
+    exec_event *event = gateway_exec_claim(self, type, order);
+    if (!event) return 0;
+    event->quantity_lots = order->leaves_lots;
+    event->leaves_lots = 0;
+    event->price_ticks = self->intents.records[order->record].price_ticks;
+    if (order->target) event->target_order_id = self->orders[order->target - 1].order_id;
+    gateway_exec_commit(self, event);
+    gateway_order_set(self, order, GATEWAY_ORDER_DEAD);
+    order->flags |= GATEWAY_ORDER_SETTLED_HERE;
+    intent_settle(&self->intents, order->record);
+    gateway_counters(self)[GATEWAY_SETTLED]++;
+    return 1;
+}
+
+/* The venue deals with a session's messages in order: once it has answered for a later number, an
+ * earlier one that it passed over in silence can no longer come to life. */
+static int settle(gateway *self) {
+    if (self->unknown_count + self->stuck_count == 0) return 1;
+    for (uint32_t i = self->first_open; i < self->order_count; i++)
+        if (is_settled(self, &self->orders[i]) && !order_settle(self, &self->orders[i])) return 0;
+    return 1;
+}
+
+/* After the replay: an order without an answer is unknown, and counts at worst case. One that a
+ * process before had settled is dead. 0 when there was no room to say so. */
+static int orders_doubt(gateway *self) {
+    for (uint32_t i = self->first_open; i < self->order_count; i++) {
+        gateway_order *order = &self->orders[i];
+        if (order->state != GATEWAY_ORDER_SENT) continue;
+        if (self->intents.records[order->record].state == INTENT_SETTLED) {
+            gateway_order_set(self, order, GATEWAY_ORDER_DEAD);
+            order->flags |= GATEWAY_ORDER_SETTLED_HERE;
+            continue;
+        }
+        exec_event *event = gateway_exec_claim(self, EXEC_UNKNOWN, order);
+        if (!event) return 0;
+        event->quantity_lots = order->leaves_lots;
+        gateway_exec_commit(self, event);
+        gateway_order_set(self, order, GATEWAY_ORDER_UNKNOWN);
+        gateway_counters(self)[GATEWAY_UNKNOWN]++;
+    }
+    return 1;
+}
+
+/* ---- recovery ------------------------------------------------------------------------------------ */
+
+static void recovery_step_to(gateway *self, int recovery, uint64_t now_ns) {
+    self->recovery = (uint32_t)recovery;
+    self->recovery_time_ns = now_ns;
+    self->recovery_heartbeats = self->session.heartbeats_heard;
+}
+
+/* The venue had nothing more to say: a heartbeat, or silence for as long as configured. */
+static int quiet(const gateway *self, uint64_t now_ns) {
+    if (!self->session.starved) return 0;
+    return self->session.heartbeats_heard != self->recovery_heartbeats || now_ns >= self->recovery_time_ns + self->config.quiet_ns;
+}
+
+static void query_send(gateway *self, uint64_t now_ns) {
+    uint8_t message[FRAME_BYTES_MAX], frame[FRAME_BYTES_MAX];
+    uint32_t length = venue_encode_query(&self->config.terms, message, sizeof message);
+    if (length == 0) { /* OUCH 4.2: what is unknown stays so until a later order is answered */
+        recovery_step_to(self, RECOVERY_SETTLE, now_ns);
+        return;
+    }
+    length = venue_frame(message, length, frame, sizeof frame);
+    if (session_queue(&self->session, frame, length)) recovery_step_to(self, RECOVERY_QUERY, now_ns);
+}
+
+static int session_announce_up(gateway *self) {
+    exec_event *event = gateway_exec_claim(self, EXEC_SESSION_UP, NULL);
+    if (!event) return 0;
+    event->venue_ref = self->intents.page->next_user_ref;
+    gateway_exec_commit(self, event);
+    self->announced_up = 1;
+    return 1;
+}
+
+static void recovery_finish(gateway *self, uint64_t now_ns) {
+    if (self->unknown_count && !quiet(self, now_ns)) return;
+    if (!settle(self)) return;
+    self->settle_below_ref = 0;
+    if (!session_announce_up(self)) return;
+    session_raise(&self->session);
+    self->recovery = RECOVERY_NONE;
+    if (self->cancels_waiting) gateway_sweep_start(self, 0);
+    self->cancels_waiting = 0;
+}
+
+static void recover(gateway *self, const turn_plan *plan) {
+    uint64_t now_ns = plan->now_ns;
+    switch (self->recovery) {
+    case RECOVERY_NONE:
+        memcpy(self->intents.page->session, self->session.name, 10);
+        recovery_step_to(self, RECOVERY_REPLAY, now_ns);
+        break;
+    case RECOVERY_REPLAY:
+        if (!quiet(self, now_ns) || !orders_doubt(self)) break;
+        gateway_sweep_start(self, plan->killed);
+        self->cancels_waiting = 0;
+        recovery_step_to(self, RECOVERY_CANCEL, now_ns);
+        break;
+    case RECOVERY_CANCEL:
+        sweep(self);
+        if (!self->sweep) query_send(self, now_ns);
+        break;
+    case RECOVERY_QUERY:
+        if (now_ns >= self->recovery_time_ns + self->config.query_timeout_ns) recovery_step_to(self, RECOVERY_SETTLE, now_ns);
+        break;
+    case RECOVERY_SETTLE: recovery_finish(self, now_ns); break;
+    default: break;
+    }
+}
+
+/* ---- the session's share of a turn ------------------------------------------------------------------ */
+
+/* A session that is down is said to be so before anything else happens to it. */
+static int announce_down(gateway *self) {
+    if (!self->announce_down) return 1;
+    exec_event *event = gateway_exec_claim(self, EXEC_SESSION_DOWN, NULL);
+    if (!event) return 0;
+    event->reason = (uint16_t)self->session.reason;
+    gateway_exec_commit(self, event);
+    self->announce_down = 0;
+    self->announced_up = 0;
+    return 1;
+}
+
+static void messages_drain(gateway *self, uint64_t now_ns) {
+    session_message message;
+    while (session_next(&self->session, now_ns, &message)) {
+        if (!message_take(self, &message, now_ns)) return;
+        session_consume(&self->session, &message);
+    }
+}
+
+static void receive(gateway *self, uint64_t now_ns) {
+    if (now_ns >= self->receive_time_ns + self->config.receive_interval_ns) {
+        self->receive_time_ns = now_ns;
+        if (session_receive(&self->session, now_ns)) self->ingress_time_ns = clock_read(self->stage.clock);
+    }
+    messages_drain(self, now_ns);
+}
+
+void gateway_serve(gateway *self, const turn_plan *plan) {
+    uint64_t now_ns = plan->now_ns;
+    session *line = &self->session;
+    if (announce_down(self)) {
+        session_tick(line, now_ns, line->next_sequence);
+        if (line->state == SESSION_UP) {
+            sweep(self);
+            settle(self);
+        }
+        session_flush(line, now_ns);
+        receive(self, now_ns);
+        if (line->state == SESSION_RECOVERING) recover(self, plan);
+    }
+    if (line->state == SESSION_RECOVERING || line->state == SESSION_UP) return;
+    self->recovery = RECOVERY_NONE;
+    self->sweep = self->sweep_all = 0;
+    if (self->announced_up) self->announce_down = 1;
+}
