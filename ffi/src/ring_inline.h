@@ -32,9 +32,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* tests/crash/ring_threads.c plants a relaxed publish here, for the thread sanitizer to find. */
+/* Always release; tests/crash/test_ring_crash.py plants weaker ones, which the thread sanitizer must find. */
 #ifndef RING_PUBLISH_ORDER
 #define RING_PUBLISH_ORDER __ATOMIC_RELEASE
+#endif
+#ifndef RING_RELEASE_ORDER
+#define RING_RELEASE_ORDER __ATOMIC_RELEASE
 #endif
 
 void ring_wake(doorbell *bell); /* wait.c */
@@ -107,5 +110,5 @@ static inline uint64_t ring_available_inline(const ring_reader *reader, uint64_t
 }
 
 static inline void ring_release_inline(ring_reader *reader) {
-    __atomic_store_n(&reader->cursor->position, reader->next, __ATOMIC_RELEASE); /* P2 */
+    __atomic_store_n(&reader->cursor->position, reader->next, RING_RELEASE_ORDER); /* P2 */
 }

@@ -1,0 +1,199 @@
+/* ring_step.c: a process is killed after each single instruction of publish, of release and of an
+ * observer's copy, and what it leaves is taken up by another.
+ *
+ *   for n in 0, 1, 2, ...:   fresh ring -> child is stepped n instructions into the act -> SIGKILL -> checks
+ *
+ * The ring has four slots, six events are published and one is unread, so that the event under the knife
+ * overwrites an older one.
+ *
+ * usage: ring_step publish|release|copy. Prints how many states were seen.
+ */
+#include "ring_harness.h"
+#include <sys/ptrace.h>
+
+enum { CAPACITY = 4, PUBLISHED = 6, READ = 5, OBSERVED = 2, MORE = 3, STEPS_MAX = 20000 };
+
+static void publish(ring_writer *writer) {
+    void *slot = ring_claim_inline(writer);
+    REQUIRE(slot);
+    fill(slot, writer->next);
+    ring_commit_inline(writer);
+}
+
+static ring_writer attach_writer(const region *shared) {
+    ring_writer writer;
+    REQUIRE(ring_writer_attach(&writer, shared->ring) == RING_OK);
+    REQUIRE(ring_writer_gate(&writer, shared->cursor[0]) == RING_OK);
+    return writer;
+}
+
+static ring_reader attach_reader(const region *shared, int cursor, uint32_t kind) {
+    ring_reader reader;
+    REQUIRE(ring_reader_attach(&reader, shared->ring, shared->cursor[cursor], kind) == RING_OK);
+    return reader;
+}
+
+static void read_one(ring_reader *reader) {
+    const void *slot = ring_front_inline(reader);
+    REQUIRE(slot && whole(slot, reader->next));
+    reader->next++;
+    ring_release_inline(reader);
+}
+
+/* Six events, five of them read; the observer has seen two. */
+static region prepare(void) {
+    region shared = region_make(CAPACITY);
+    ring_writer writer = attach_writer(&shared);
+    ring_reader reader = attach_reader(&shared, 0, CURSOR_GATING);
+    ring_reader observer = attach_reader(&shared, 1, CURSOR_OBSERVER);
+    uint64_t slot[SLOT_SIZE / 8], lost = 0;
+    for (int i = 0; i < PUBLISHED; i++) {
+        publish(&writer);
+        if (i < READ) read_one(&reader);
+        if (i < OBSERVED) REQUIRE(ring_copy(&observer, slot, 1, &lost) == 1);
+    }
+    REQUIRE(!lost);
+    return shared;
+}
+
+/* ---- the three acts, each between begin and end ----------------------------------------------------- */
+
+/* The stop brings the child to the act at full speed: only the act itself is stepped through. */
+static void begin(const region *shared) {
+    raise(SIGTRAP);
+    __atomic_store_n(&shared->sums->inside, 1, __ATOMIC_SEQ_CST);
+}
+
+static void end(const region *shared) { __atomic_store_n(&shared->sums->inside, 0, __ATOMIC_SEQ_CST); }
+
+static void act_publish(const region *shared) {
+    ring_writer writer = attach_writer(shared);
+    begin(shared);
+    publish(&writer);
+    end(shared);
+}
+
+static void act_release(const region *shared) {
+    ring_reader reader = attach_reader(shared, 0, CURSOR_GATING);
+    begin(shared);
+    read_one(&reader);
+    end(shared);
+}
+
+static void act_copy(const region *shared) {
+    ring_reader observer = attach_reader(shared, 1, CURSOR_OBSERVER);
+    static uint64_t batch[CAPACITY][SLOT_SIZE / 8];
+    uint64_t lost = 0;
+    ring_writer writer = attach_writer(shared);
+    publish(&writer); /* over the event that the observer would see next */
+    begin(shared);
+    ring_copy(&observer, batch, CAPACITY, &lost);
+    end(shared);
+}
+
+/* ---- what must be true of whatever was left --------------------------------------------------------- */
+
+static uint64_t highest_stamp(const region *shared) {
+    uint64_t highest = 0;
+    for (uint64_t i = 0; i < CAPACITY; i++) {
+        uint64_t stamp = *(uint64_t *)((uint8_t *)shared->ring + RING_SLOTS_OFFSET + i * SLOT_SIZE);
+        if (stamp > highest) highest = stamp;
+    }
+    return highest;
+}
+
+static void check_observer(const region *shared, uint64_t total) {
+    ring_reader observer = attach_reader(shared, 1, CURSOR_OBSERVER);
+    uint64_t start = observer.next, lost = 0, delivered = 0, count, batch[CAPACITY][SLOT_SIZE / 8];
+    while ((count = ring_copy(&observer, batch, CAPACITY, &lost)) != 0) {
+        for (uint64_t i = 0; i < count; i++) REQUIRE(whole(batch[i], batch[i][0] - 1));
+        REQUIRE(batch[count - 1][0] == observer.next);
+        delivered += count;
+    }
+    REQUIRE(start + delivered + lost == total);
+    REQUIRE(observer.cursor->lost_count >= lost); /* a loss may be counted again after a kill, never missed */
+}
+
+static void check(const region *shared) {
+    uint64_t stamped = highest_stamp(shared);
+    REQUIRE(stamped == PUBLISHED || stamped == PUBLISHED + 1);
+    /* Readers of the ring as it lies there, before any writer has come back. */
+    ring_reader reader = attach_reader(shared, 0, CURSOR_GATING);
+    REQUIRE(reader.next == READ || reader.next == READ + 1);
+    uint64_t available = ring_available_inline(&reader, CAPACITY);
+    REQUIRE(reader.next + available == stamped);
+    for (uint64_t i = 0; i < available; i++) REQUIRE(whole(ring_at_inline(&reader, i), reader.next + i));
+    /* The new writer: behind the last stamped event, with room for what the reader has left. */
+    ring_writer writer = attach_writer(shared);
+    REQUIRE(writer.next == stamped);
+    REQUIRE(ring_room_inline(&writer) == reader.next + CAPACITY - stamped);
+    check_observer(shared, stamped);
+    while (reader.next < stamped) read_one(&reader);
+    for (int i = 0; i < MORE; i++) publish(&writer);
+    for (int i = 0; i < MORE; i++) read_one(&reader);
+    REQUIRE(reader.next == stamped + MORE);
+    REQUIRE(!ring_front_inline(&reader));
+    check_observer(shared, stamped + MORE);
+}
+
+/* ---- stepping ---------------------------------------------------------------------------------------- */
+
+/* One instruction; 0 when the child has come to its end. */
+static int step(pid_t child) {
+    int status;
+    REQUIRE(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
+    REQUIRE(waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status)) {
+        REQUIRE(WEXITSTATUS(status) == 0);
+        return 0;
+    }
+    REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+    return 1;
+}
+
+/* Kill the child `steps` instructions into the act; 0 when the act was over before. */
+static int kill_inside(void (*act)(const region *), const region *shared, uint64_t steps) {
+    int status;
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (!child) {
+        die_with_parent();
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        act(shared);
+        _exit(0);
+    }
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+    for (uint64_t i = 0; i < STEPS_MAX && !shared->sums->inside; i++) REQUIRE(step(child));
+    REQUIRE(shared->sums->inside);
+    uint64_t done = 0;
+    while (done < steps && shared->sums->inside) {
+        REQUIRE(step(child));
+        done++;
+    }
+    kill(child, SIGKILL);
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+    return shared->sums->inside != 0;
+}
+
+int main(int count, char **argument) {
+    REQUIRE(count == 2);
+    void (*act)(const region *) = NULL;
+    if (!strcmp(argument[1], "publish")) act = act_publish;
+    if (!strcmp(argument[1], "release")) act = act_release;
+    if (!strcmp(argument[1], "copy")) act = act_copy;
+    REQUIRE(act);
+    uint64_t states = 0, effective = 0;
+    for (int inside = 1; inside; states++) {
+        REQUIRE(states < STEPS_MAX);
+        region shared = prepare();
+        inside = kill_inside(act, &shared, states);
+        const ring_cursor *cursor = segment_body(shared.cursor[0]);
+        effective += highest_stamp(&shared) > PUBLISHED || cursor->position > READ;
+        check(&shared);
+        region_free(&shared);
+    }
+    printf("act=%s states=%lu after_the_effect=%lu\n", argument[1], states, effective);
+    return 0;
+}
