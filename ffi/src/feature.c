@@ -24,6 +24,9 @@ _Static_assert(sizeof(feature_state) % CACHE_LINE_SIZE == 0, "states in an array
 /* N * sum(mid^2) of N half-tick mids below 2^49 needs 14 + 98 bits. */
 _Static_assert(FEATURE_WINDOW_MAX <= 1 << 7 && FEATURE_VALUE_MAX <= (int64_t)1 << 48, "sums fit 128 bits");
 
+/* Bars close and trades come now and then; their code stays out of the lines that every event runs. */
+#define SELDOM __attribute__((noinline))
+
 typedef unsigned __int128 wide;
 
 static wide wide_load(const uint64_t word[2]) { return ((wide)word[1] << 64) | word[0]; }
@@ -186,11 +189,12 @@ static void update_volatility(const feature_config *config, feature_state *state
     state->square[(count - 1) & (FEATURE_WINDOW_MAX - 1)] = log_return * log_return;
     if (count < config->volatility_bars) return;
     double sum = 0;
-    for (uint64_t i = count - config->volatility_bars; i < count; i++) sum += state->square[i & (FEATURE_WINDOW_MAX - 1)];
+    for (uint64_t i = count - config->volatility_bars; i < count; i++)
+        sum += state->square[i & (FEATURE_WINDOW_MAX - 1)];
     set(state, FEATURE_VOLATILITY, sqrt(sum));
 }
 
-static void __attribute__((noinline)) close_bar(const feature_config *config, feature_state *state) {
+static SELDOM void close_bar(const feature_config *config, feature_state *state) {
     state->bar_trade_count = 0;
     if (state->bar_high < state->bar_low) return; /* no mid: no bar */
     int64_t close = state->bid_price_ticks + state->ask_price_ticks; /* a bar's last mid is the last quote's */
@@ -207,7 +211,7 @@ static void __attribute__((noinline)) close_bar(const feature_config *config, fe
     state->bar_low = INT64_MAX;
 }
 
-static void __attribute__((noinline)) pass_bar_end(const feature_config *config, feature_state *state, uint64_t time_ns) {
+static SELDOM void pass_bar_end(const feature_config *config, feature_state *state, uint64_t time_ns) {
     if (state->bar_end_ns) close_bar(config, state);
     state->bar_end_ns = (time_ns / config->bar_ns + 1) * config->bar_ns;
 }
@@ -242,8 +246,7 @@ static void update_flow(const feature_config *config, feature_state *state, cons
     set(state, FEATURE_TRADE_IMBALANCE, (double)state->flow_lots / (double)state->flow_volume_lots);
 }
 
-static void __attribute__((noinline))
-take_trade(const feature_config *config, feature_state *state, const norm_event *event) {
+static SELDOM void take_trade(const feature_config *config, feature_state *state, const norm_event *event) {
     state->volume_lots += (uint64_t)event->quantity_lots;
     wide turnover = wide_load(state->turnover) + (wide)(uint64_t)event->price_ticks * (uint64_t)event->quantity_lots;
     wide_store(state->turnover, turnover);

@@ -234,11 +234,20 @@ def real_events(path: Path, *, midnight_ns: int) -> features.Events:
     return events[:count]
 
 
+@pytest.mark.parametrize(
+    ("file", "midnight_ns", "messages"),
+    [
+        ("itch_aapl_20200130/locate-13-10k.bin", 1_580_360_400_000_000_000, 10_000),
+        ("itch_goog_20120621_derived/GOOG_20120621_L10.itch50", 1_340_251_200_000_000_000, 239_568),
+    ],
+    ids=["AAPL before the open", "GOOG, a day"],
+)
 @pytest.mark.parametrize("config", [BY_TIME, BY_TRADES], ids=["time bars", "trade bars"])
-def test_kernels_equal_their_references_on_a_real_morning(shared_data: Path, config: FeatureConfig) -> None:
-    path = shared_data / "itch_aapl_20200130" / "locate-13-10k.bin"
-    events = real_events(path, midnight_ns=1_580_360_400_000_000_000)
-    assert len(events) == 10_000
+def test_kernels_equal_their_references_on_real_data(
+    shared_data: Path, file: str, midnight_ns: int, messages: int, config: FeatureConfig
+) -> None:
+    events = real_events(shared_data / file, midnight_ns=midnight_ns)
+    assert len(events) == messages
     computed = assert_kernels_equal_references(events, config)
     assert not any(np.isnan(values).all() for values in computed.values()), "every feature warmed up"
 

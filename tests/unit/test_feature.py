@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ffi import ffi, lib
 
+README = Path(__file__).resolve().parent.parent.parent / "research" / "README.md"
 FEATURE_NAMES = [name for _, name in sorted(ffi.typeof("enum feature_id").elements.items())][:-1]
 CONFIG = {
     "bar_ns": 100,
@@ -199,6 +202,13 @@ def test_an_executed_sell_was_bought() -> None:
     assert (values["trade_flow"], values["trade_imbalance"]) == (-20, -1)
 
 
+def test_vwap_stays_exact_as_turnover_passes_64_bits() -> None:
+    kernel = Kernel()
+    for _ in range(5):
+        values = kernel.feed(make_execution(2**23, sell=True, price=2**40))  # 2^63 each
+        assert values["vwap"] == 2**40
+
+
 @pytest.mark.parametrize("kind", ["NORM_TRADE", "NORM_CROSS"])
 def test_a_print_without_a_known_aggressor_is_volume_but_no_flow(kind: str) -> None:
     kernel = Kernel()
@@ -367,3 +377,9 @@ def test_check_names_the_wrong_field(changes: dict[str, int], status: str, field
     name = ffi.new("const char **")
     assert lib.feature_config_check(config, name) == getattr(lib, status)
     assert ffi.string(name[0]).decode() == field
+
+
+def test_the_table_of_features_names_each_once() -> None:
+    table = [line for line in README.read_text().splitlines() if line.startswith("| `")]
+    documented = [name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert documented == [name.removeprefix("FEATURE_").lower() for name in FEATURE_NAMES]
