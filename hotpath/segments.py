@@ -136,8 +136,9 @@ def _info_of(name: str, descriptor: int) -> SegmentInfo:
 class Segment:
     """A mapped segment. C gets `pointer`; Python gets views.
 
-    The mapping lives as long as this object or any view made from it; a C pointer does not keep it alive,
-    so whoever hands one to C keeps the Segment. Closing is only letting go.
+    The mapping lives as long as this object, any view and any pointer made from it, so closing is only
+    letting go. What C keeps for itself Python cannot see: whoever hands a pointer to a C struct keeps the
+    Segment for as long.
     """
 
     def __init__(self, info: SegmentInfo, mapping: mmap.mmap, *, writable: bool) -> None:
@@ -146,7 +147,6 @@ class Segment:
         self.size = info.size
         self.writable = writable
         self._mapping: mmap.mmap | None = mapping
-        self._buffer = ffi.from_buffer(mapping)
 
     @property
     def mapping(self) -> mmap.mmap:
@@ -158,23 +158,24 @@ class Segment:
     @property
     def pointer(self) -> ffi.CData:
         """``void *`` to the first byte of the header. A store through it needs a writable mapping."""
-        _ = self.mapping
-        return ffi.cast("void *", self._buffer)
+        return self.cast("void *", 0)
 
     @property
     def address(self) -> int:
         """The mapped address as a number."""
-        return int(ffi.cast("uintptr_t", self.pointer))
+        return int(ffi.cast("uintptr_t", ffi.from_buffer(self.mapping)))
 
     def cast(self, ctype: str, offset: int = HEADER_SIZE) -> ffi.CData:
         """A C pointer into the segment, by default to its body: ``segment.cast("stage_page *")``."""
         target = ffi.typeof(ctype).item
-        needed = offset + ffi.sizeof(target)
+        needed = offset + (0 if target.kind == "void" else ffi.sizeof(target))
         if needed > self.size:
             raise SegmentError(
                 self.name, f"{target.cname} at byte {offset} needs {needed} bytes, there are {self.size}"
             )
-        return ffi.cast(ctype, self.address + offset)
+        mapping = self.mapping
+        # The destructor does nothing but hold the mapping for as long as the pointer lives.
+        return ffi.gc(ffi.cast(ctype, self.address + offset), lambda _, _held=mapping: None)
 
     def view(self, struct: str | npt.DTypeLike, *, offset: int = HEADER_SIZE, count: int = 1) -> npt.NDArray[Any]:
         """The segment's own bytes as an array of `count` structs or numbers; nothing is copied.
@@ -191,7 +192,6 @@ class Segment:
 
     def close(self) -> None:
         """Let go of the mapping; it is unmapped with the last view of it."""
-        self._buffer = None
         self._mapping = None
 
     def __enter__(self) -> Self:

@@ -72,6 +72,20 @@ def test_a_hundred_million_events_between_two_processes(build: Build) -> None:
     check_stream(build("ring_stream", "-O2"), events=100_000_000, capacity=65536, timeout=1700)
 
 
+# ---- asleep ---------------------------------------------------------------------------------------------
+
+
+def test_no_wake_up_is_lost_between_parking_processes(build: Build) -> None:
+    seen = run(build("ring_park", "-O2"), 5000)
+    assert int(seen["rounds"]) == 10_000
+    assert int(seen["asker_parks"]) + int(seen["echo_parks"]) > 100, "they never slept: nothing was asked"
+
+
+@pytest.mark.soak
+def test_no_wake_up_is_lost_in_a_million_rounds(build: Build) -> None:
+    run(build("ring_park", "-O2"), 500_000, timeout=1000)
+
+
 # ---- killed at random -----------------------------------------------------------------------------------
 
 

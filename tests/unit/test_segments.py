@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -111,6 +112,13 @@ def test_closed_segment_lives_on_in_its_views(engine: str) -> None:
     assert view[0] == 5
     with pytest.raises(SegmentError, match="after close"):
         made.view("u8")
+
+
+def test_mapping_lives_as_long_as_a_pointer_to_it(engine: str) -> None:
+    page = segments.create(engine, "risk", lib.SEGMENT_STAGE, 8192, run_epoch=EPOCH).cast("stage_page *")
+    gc.collect()
+    page.turns = 3
+    assert segments.attach(engine, "risk", lib.SEGMENT_STAGE).cast("stage_page *").turns == 3
 
 
 def test_view_beyond_the_end_is_refused(engine: str) -> None:
