@@ -61,6 +61,7 @@ class RingsConfig(Section, frozen=True):
     signal: Capacity = 4096
     cmd: Capacity = 4096
     exec: Capacity = 16384
+    reject: Capacity = 4096
     ctl: Capacity = 16384  # of each stage's turn records
 
 
@@ -138,7 +139,9 @@ class SignalConfig(Section, frozen=True):
     style: Literal["take", "join"] = "join"
     cooldown_ms: WholeInt = 500
     order_life_ms: Milliseconds = 2000
-    working_orders_max: PositiveInt = 1  # an instrument's
+    replace_interval_ms: WholeInt = 100  # between two replacements of one order
+    answer_timeout_ms: Milliseconds = 1000  # an order unanswered for so long is canceled
+    position_lots_max: PositiveInt = 500  # the strategy's own bound; the risk limit is another matter
 
 
 class InstrumentRisk(Section, frozen=True):
@@ -175,6 +178,7 @@ class RiskConfig(Section, frozen=True):
     open_orders_max: WholeInt = 100
     messages_per_second_max: WholeInt = 1000
     stale_after_ms: Milliseconds = 5000
+    require_trading_state: bool = True  # no order before the venue has said that the instrument trades
     defaults: InstrumentRisk = field(default_factory=InstrumentRisk)
     instruments: dict[str, InstrumentRiskOverride] = field(default_factory=dict)
 

@@ -280,8 +280,8 @@ def _allocate(name: str, descriptor: int, size: int, *, huge_pages: bool, lock: 
             # Only pages that are faulted in through an advised mapping become huge: before fallocate.
             os.ftruncate(descriptor, size)
             mapping = mmap.mmap(descriptor, size, mmap.MAP_SHARED)
-            _advise(mapping, mmap.MADV_HUGEPAGE)
-            _advise(mapping, MADV_POPULATE_WRITE)
+            advise(mapping, mmap.MADV_HUGEPAGE)
+            advise(mapping, MADV_POPULATE_WRITE)
         os.posix_fallocate(descriptor, 0, size)
         if not huge_pages:
             mapping = mmap.mmap(descriptor, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
@@ -299,7 +299,7 @@ def _allocate(name: str, descriptor: int, size: int, *, huge_pages: bool, lock: 
     return mapping
 
 
-def _advise(mapping: mmap.mmap, advice: int) -> None:
+def advise(mapping: mmap.mmap, advice: int) -> None:
     """Advice that an older kernel, or a full file system, may decline: posix_fallocate has the last word."""
     try:
         mapping.madvise(advice)

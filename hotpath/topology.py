@@ -86,6 +86,7 @@ def ring_table(*, paper: bool, journal: bool = False) -> tuple[Ring, ...]:
         Ring("signal", "signal", ("risk",), beside, "drop the signal and count it"),
         Ring("cmd", "risk", ("gateway", *beside), (), "reject the order: ring_full"),
         Ring("exec", "gateway", ("signal", "risk", *beside), (), "stop reading the venue's stream until there is room"),
+        Ring("reject", "risk", ("signal", *beside), (), "count it; the strategy gives the order up by its time limit"),
         *(Ring(f"{stage}.ctl", stage, beside, (), stops) for stage in STAGES),
     )
 

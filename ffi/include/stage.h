@@ -48,6 +48,8 @@ enum stage_error {
     STAGE_ERROR_SESSION
 };
 
+/* Say in the stage's page where it stands: enum stage_state, and who runs it where. */
+void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu);
 /* Common parts of planning: time, kill, mode. In lockstep the time is the page's. */
 void stage_plan(stage_context *stage, turn_plan *plan);
 /* Publish the record of a turn that was not idle. `output` may be NULL. */

@@ -145,6 +145,10 @@ uint64_t gate_limits_checksum(const limits_header *header) {
     return digest_bytes(digest, header + 1, header->count * sizeof(instrument_limits));
 }
 
+void limits_publish(limits_page *page, uint64_t generation) {
+    __atomic_store_n(&page->generation, generation, __ATOMIC_RELEASE); /* partner: limits_take in risk.c */
+}
+
 /* ---- checks, in the order in which they are made ------------------------------------------------ */
 
 static int check_mode(const gate *gate, const turn_plan *plan, const signal_event *intent) {

@@ -10,7 +10,7 @@
 /* Take the current copy over when it is whole; its writer may have died half-way, or be at work. */
 static int limits_take(risk_stage *risk) {
     const limits_page *page = risk->limits;
-    uint64_t generation = __atomic_load_n(&page->generation, __ATOMIC_ACQUIRE); /* partner: hotpath/limits.py stores it last */
+    uint64_t generation = __atomic_load_n(&page->generation, __ATOMIC_ACQUIRE); /* partner: limits_publish */
     if (generation == risk->limits_generation) return 0;
     risk->limits_generation = generation;
     uint64_t offset = page->copy_offset[generation & 1];

@@ -4,6 +4,12 @@
 #include "digest.h"
 #include "ring_inline.h"
 
+void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu) {
+    page->pid = pid;
+    page->cpu = cpu;
+    __atomic_store_n(&page->state, state, __ATOMIC_RELEASE); /* partner: the supervisor, which reads the page after it */
+}
+
 uint8_t stage_mode(const control_page *control) {
     uint32_t strictest = MODE_NORMAL;
     for (int i = 0; i < TIGHTENERS_MAX; i++) {

@@ -1,0 +1,41 @@
+/* duty.h: the duty cycle of one process: whichever stages live in it, turn after turn.
+ *
+ *   free running   while not stopped: for each stage: plan, turn; when none did anything: wait
+ *   lockstep       each round hands a baton through feed, signal, risk, gateway, wherever they live;
+ *                  a stage makes one turn when the baton is its own
+ *
+ * Python enters duty_run with the GIL released and comes back from it every `slice_ns` to look at
+ * signals and at its supervisor.
+ */
+#pragma once
+#include "layout.h"
+#include "feed.h"
+#include "gateway.h"
+#include "risk.h"
+#include "signal_stage.h"
+#include "stage.h"
+
+/* Virtual time goes on for so many rounds after the source has ended, so that what is in flight
+ * arrives. */
+#define LOCKSTEP_TAIL_ROUNDS 64
+#define LOCKSTEP_TAIL_STEP_NS 10000000
+
+enum duty_result { DUTY_SLICE_OVER, DUTY_STOPPED, DUTY_FINISHED, DUTY_FAILED };
+
+typedef struct {
+    feed_stage *feed;   /* NULL: lives in another process */
+    signal_stage *signal;
+    risk_stage *risk;
+    gateway *gateway;
+    control_page *control;
+    const clock_page *clock;
+    lockstep_page *lockstep; /* NULL: free running */
+    doorbell *bell;          /* for WAIT_PARK */
+    uint32_t wait;           /* enum wait_strategy */
+    uint32_t idle_turns;     /* since anything was done */
+    uint64_t park_ns;        /* longest sleep while parked */
+    uint64_t heartbeat_time_ns;
+} duty;
+
+/* Run until stopped, finished, failed, or `slice_ns` has passed. */
+int duty_run(duty *duty, uint64_t slice_ns);

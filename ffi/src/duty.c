@@ -1,0 +1,173 @@
+/* duty.c: the duty cycle of one process. See include/duty.h. */
+#include "duty.h"
+#include "clock_inline.h"
+#include "wait.h"
+
+#define HEARTBEAT_INTERVAL_NS 1000000
+#define LOOPS_BETWEEN_CLOCKS 64 /* idle loops between two looks at the clock */
+#define BATON_SPINS 200         /* before a waiting process lets others run */
+
+/* ---- one stage, one turn ------------------------------------------------------------------------ */
+
+static int feed_step(feed_stage *feed) {
+    turn_plan plan;
+    feed_plan(feed, &plan);
+    return feed_turn(feed, &plan);
+}
+
+static int signal_step(signal_stage *signal) {
+    turn_plan plan;
+    signal_plan(signal, &plan);
+    return signal_turn(signal, &plan);
+}
+
+static int risk_step(risk_stage *risk) {
+    turn_plan plan;
+    risk_plan(risk, &plan);
+    return risk_turn(risk, &plan);
+}
+
+static int gateway_step(gateway *gateway) {
+    turn_plan plan;
+    gateway_plan(gateway, &plan);
+    return gateway_turn(gateway, &plan);
+}
+
+static stage_context *context(const duty *duty, int stage) {
+    switch (stage) {
+    case STAGE_FEED: return duty->feed ? &duty->feed->stage : NULL;
+    case STAGE_SIGNAL: return duty->signal ? &duty->signal->stage : NULL;
+    case STAGE_RISK: return duty->risk ? &duty->risk->stage : NULL;
+    case STAGE_GATEWAY: return duty->gateway ? &duty->gateway->stage : NULL;
+    default: return NULL;
+    }
+}
+
+static int step(duty *duty, int stage) {
+    switch (stage) {
+    case STAGE_FEED: return feed_step(duty->feed);
+    case STAGE_SIGNAL: return signal_step(duty->signal);
+    case STAGE_RISK: return risk_step(duty->risk);
+    default: return gateway_step(duty->gateway);
+    }
+}
+
+static void heartbeat(duty *duty, uint64_t now_ns) {
+    if (now_ns < duty->heartbeat_time_ns + HEARTBEAT_INTERVAL_NS) return;
+    duty->heartbeat_time_ns = now_ns;
+    for (int stage = 0; stage < STAGES_MAX; stage++) {
+        stage_context *own = context(duty, stage);
+        if (own) __atomic_store_n(&own->page->heartbeat_time_ns, now_ns, __ATOMIC_RELAXED);
+    }
+}
+
+static int failed(const duty *duty) {
+    for (int stage = 0; stage < STAGES_MAX; stage++) {
+        const stage_context *own = context(duty, stage);
+        if (own && own->page->error != STAGE_ERROR_NONE) return 1;
+    }
+    return 0;
+}
+
+/* ---- free running ------------------------------------------------------------------------------- */
+
+static int all_step(duty *duty) {
+    int busy = 0;
+    if (duty->feed) busy |= feed_step(duty->feed);
+    if (duty->signal) busy |= signal_step(duty->signal);
+    if (duty->risk) busy |= risk_step(duty->risk);
+    if (duty->gateway) busy |= gateway_step(duty->gateway);
+    return busy;
+}
+
+/* Arm, look once more, sleep: a commit after the look finds the doorbell armed and rings it. */
+static void park(duty *duty) {
+    wait_arm(duty->bell);
+    if (all_step(duty)) {
+        wait_disarm(duty->bell);
+        duty->idle_turns = 0;
+        return;
+    }
+    wait_park(duty->bell, duty->park_ns);
+}
+
+static void idle(duty *duty) {
+    duty->idle_turns++;
+    switch (duty->wait) {
+    case WAIT_YIELD: wait_yield(); return;
+    case WAIT_PARK:
+        if (duty->idle_turns > WAIT_SPINS_BEFORE_PARK) park(duty);
+        else wait_spin();
+        return;
+    default: wait_spin(); return;
+    }
+}
+
+static int free_run(duty *duty, uint64_t end_time_ns) {
+    for (;;) {
+        for (int i = 0; i < LOOPS_BETWEEN_CLOCKS; i++) {
+            if (all_step(duty)) duty->idle_turns = 0;
+            else idle(duty);
+        }
+        uint64_t now_ns = clock_read(duty->clock);
+        heartbeat(duty, now_ns);
+        if (failed(duty)) return DUTY_FAILED;
+        if (__atomic_load_n(&duty->control->stop, __ATOMIC_ACQUIRE) >= 2) return DUTY_STOPPED;
+        if (now_ns >= end_time_ns) return DUTY_SLICE_OVER;
+    }
+}
+
+/* ---- lockstep ----------------------------------------------------------------------------------- */
+
+/* The feed opens each round: once the source has ended, time goes on by itself for a while. Returns 1
+ * when the run is over; every stage has then made its turn in every round before this one. */
+static int round_open(duty *duty) {
+    lockstep_page *page = duty->lockstep;
+    const source *source = duty->feed->source;
+    if (!source || !source->finished || duty->feed->raw_in.next != duty->feed->raw.next) return 0;
+    page->idle_rounds++;
+    __atomic_store_n(&page->now_ns, page->now_ns + LOCKSTEP_TAIL_STEP_NS, __ATOMIC_RELAXED);
+    if (page->idle_rounds <= LOCKSTEP_TAIL_ROUNDS) return 0;
+    __atomic_store_n(&page->finished, 1, __ATOMIC_RELEASE);
+    return 1;
+}
+
+/* Whose turn it is: acquire, for all that the stage before wrote. Partner: the release in baton_pass. */
+static int baton_mine(const duty *duty) {
+    uint64_t baton = __atomic_load_n(&duty->lockstep->baton, __ATOMIC_ACQUIRE);
+    int stage = (int)(baton % STAGES_MAX);
+    return context(duty, stage) ? stage : -1;
+}
+
+static void baton_pass(duty *duty) {
+    __atomic_store_n(&duty->lockstep->baton, duty->lockstep->baton + 1, __ATOMIC_RELEASE);
+}
+
+static int lockstep_run(duty *duty, uint64_t end_time_ns) {
+    uint32_t spins = 0;
+    for (uint32_t loops = 1;; loops++) {
+        int stage = baton_mine(duty);
+        if (stage >= 0) {
+            if (stage == STAGE_FEED && round_open(duty)) return DUTY_FINISHED;
+            step(duty, stage);
+            baton_pass(duty);
+            spins = 0;
+        } else if (++spins > BATON_SPINS) {
+            wait_yield();
+        } else {
+            wait_spin();
+        }
+        if (__atomic_load_n(&duty->lockstep->finished, __ATOMIC_ACQUIRE)) return DUTY_FINISHED;
+        if (loops % LOOPS_BETWEEN_CLOCKS) continue;
+        uint64_t now_ns = clock_read(duty->clock);
+        heartbeat(duty, now_ns);
+        if (failed(duty)) return DUTY_FAILED;
+        if (__atomic_load_n(&duty->control->stop, __ATOMIC_ACQUIRE) >= 2) return DUTY_STOPPED;
+        if (now_ns >= end_time_ns) return DUTY_SLICE_OVER;
+    }
+}
+
+int duty_run(duty *duty, uint64_t slice_ns) {
+    uint64_t end_time_ns = clock_read(duty->clock) + slice_ns;
+    return duty->lockstep ? lockstep_run(duty, end_time_ns) : free_run(duty, end_time_ns);
+}

@@ -1,0 +1,177 @@
+"""An engine's shared memory: every segment of a run, made once by the supervisor.
+
+    clock  control  limits  instruments  [lockstep]
+    stage.<stage>   hops.<stage>             one writer each: the process that runs the stage
+    <ring>          <ring>.<reader>          slots, and a cursor for each reader
+    bell.<process>                           where a parking process sleeps
+
+Stages attach to these by name (hotpath/stages.py); tools attach read-only (hotpath/stat.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ffi import ffi, lib
+from hotpath import limits, segments
+from hotpath.config import Config
+from hotpath.segments import HEADER_SIZE, Segment
+from hotpath.topology import STAGES, Placement, Ring, place, ring_table
+
+SLOT_SIZE = ffi.sizeof("norm_event")
+CALIBRATION_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """All that decides what an engine's memory looks like and who runs what."""
+
+    config: Config
+    instruments: npt.NDArray[Any]  # dtype instrument_entry
+    placement: Placement
+    midnight_ns: int  # of the trading day, as ns since the epoch
+    roll_times_ns: tuple[int, ...] = ()  # the next rolls of the trading day
+    lockstep: bool = False  # virtual time, one turn of each stage a round
+    journal: bool = False  # a journal reads every ring
+
+    @property
+    def name(self) -> str:
+        """The engine's name, part of each segment's."""
+        return self.config.engine.name
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols in reference-data order."""
+        return [symbol.decode() for symbol in self.instruments["symbol"].tolist()]
+
+    @property
+    def rings(self) -> tuple[Ring, ...]:
+        """The rings of this engine."""
+        return ring_table(paper=self.config.gateway.kind == "paper", journal=self.journal)
+
+
+def make_spec(config: Config, instruments: npt.NDArray[Any], **options: Any) -> EngineSpec:
+    """A spec with its processes placed on this machine."""
+    return EngineSpec(config=config, instruments=instruments, placement=place(config), **options)
+
+
+class EngineMemory:
+    """The segments of one run, by name, owned by this process."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = spec
+        self.run_epoch = time.time_ns()
+        self.segments: dict[str, Segment] = {}
+        segments.reap(spec.name)
+        try:
+            self._create_pages()
+            for ring in spec.rings:
+                self._create_ring(ring)
+        except BaseException:
+            self.unlink()
+            raise
+
+    def _create(self, name: str, kind: int, size: int, *, capacity: int = 0, slot_size: int = 0) -> Segment:
+        segment = segments.create(
+            self.spec.name, name, kind, size, run_epoch=self.run_epoch, capacity=capacity, slot_size=slot_size
+        )
+        self.segments[name] = segment
+        return segment
+
+    def _create_page(self, name: str, kind: int, struct: str, count: int = 1) -> Segment:
+        size = ffi.sizeof(struct)
+        return self._create(name, kind, HEADER_SIZE + count * size, capacity=count, slot_size=size)
+
+    def _create_pages(self) -> None:
+        spec = self.spec
+        clock = self._create_page("clock", lib.SEGMENT_CLOCK, "clock_page")
+        lib.clock_calibrate(clock.cast("clock_page *"), CALIBRATION_NS, 0)
+        control = self._create_page("control", lib.SEGMENT_CONTROL, "control_page")
+        lib.control_kill(control.cast("control_page *"))  # an engine starts killed until armed
+        instruments = self._create_page(
+            "instruments", lib.SEGMENT_INSTRUMENTS, "instrument_entry", len(spec.instruments)
+        )
+        instruments.view(spec.instruments.dtype, count=len(spec.instruments))[:] = spec.instruments
+        table = self._create("limits", lib.SEGMENT_LIMITS, limits.segment_bytes(len(spec.instruments)))
+        limits.publish_limits(table, spec.config.risk, spec.symbols)
+        if spec.lockstep:
+            self._create_page("lockstep", lib.SEGMENT_LOCKSTEP, "lockstep_page")
+        for stage in STAGES:
+            self._create_page(f"stage.{stage}", lib.SEGMENT_STAGE, "stage_page")
+            hops = self._create_page(f"hops.{stage}", lib.SEGMENT_HISTOGRAMS, "histogram", lib.HOPS_MAX)
+            name_histograms(hops)
+        for each in spec.placement.places:
+            self._create_page(f"bell.{each.process}", lib.SEGMENT_DOORBELL, "doorbell")
+
+    def _create_ring(self, ring: Ring) -> None:
+        capacity = ring.capacity(self.spec.config.rings)
+        size = lib.ring_bytes(capacity, SLOT_SIZE)
+        self._create(ring.name, lib.SEGMENT_RING, size, capacity=capacity, slot_size=SLOT_SIZE)
+        for reader in (*ring.gating, *ring.observers):
+            self._create_page(ring.cursor(reader), lib.SEGMENT_CURSOR, "ring_cursor")
+
+    def stage_page(self, stage: str) -> Any:
+        """``stage_page *`` of one stage."""
+        return self.segments[f"stage.{stage}"].cast("stage_page *")
+
+    @property
+    def control(self) -> Any:
+        """``control_page *``."""
+        return self.segments["control"].cast("control_page *")
+
+    def unlink(self) -> None:
+        """Remove the names; the memory goes with the last mapping."""
+        for segment in self.segments.values():
+            segments.unlink_all([segment.info])
+        self.segments.clear()
+
+
+@contextmanager
+def engine_memory(spec: EngineSpec) -> Iterator[EngineMemory]:
+    """The segments of one run, removed at the end."""
+    memory = EngineMemory(spec)
+    try:
+        yield memory
+    finally:
+        memory.unlink()
+
+
+def hop_names() -> list[str]:
+    """Names of the hops, in the order of ``enum hop``: "wait", "feed", "order_feed", ..."""
+    from ffi.dtypes import enum_names
+
+    names = enum_names("hop")
+    return [names[index].removeprefix("HOP_").lower() for index in range(lib.HOPS_MAX)]
+
+
+def name_histograms(segment: Segment) -> None:
+    """Empty a stage's hop histograms and give them their names."""
+    histograms = segment.cast("histogram *")
+    for index, name in enumerate(hop_names()):
+        lib.histogram_reset(ffi.addressof(histograms[index]))
+        ffi.memmove(histograms[index].name, name.encode(), len(name))
+
+
+def huge_memory(size: int) -> tuple[Any, Any]:
+    """Private, zeroed, prefaulted memory on huge pages where the system gives them.
+
+    Returns (owner, ``void *``): the pointer is good while the owner lives.
+    """
+    import mmap
+
+    owner = mmap.mmap(-1, max(size, mmap.PAGESIZE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    segments.advise(owner, mmap.MADV_HUGEPAGE)
+    segments.advise(owner, segments.MADV_POPULATE_WRITE)
+    return owner, ffi.cast("void *", ffi.from_buffer(owner))
+
+
+def as_array(records: Any, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A C buffer as an array; nothing is copied."""
+    return np.frombuffer(ffi.buffer(records), dtype)

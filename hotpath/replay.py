@@ -1,0 +1,183 @@
+"""Replay: the same engine over a recorded feed, in virtual time, with the paper venue.
+
+    hotpath replay FILE          length-prefixed ITCH -> raw -> feed -> signal -> risk -> gateway (paper)
+    hotpath replay RECORDING     a live run's journal: its turns again, its orders compared byte for byte
+
+Time is the feed's own, stages take turns in lockstep, and nothing looks at a clock to decide, so one file
+and one configuration give one order log, in every topology and on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy.typing as npt
+
+from ffi import lib
+from hotpath import captures, intents, refdata
+from hotpath.calendar import Calendar
+from hotpath.config import Config, load_config
+from hotpath.engine import EngineMemory, EngineSpec, engine_memory, make_spec
+from hotpath.errors import CaptureError, StageError
+from hotpath.report import RunReport, collect_report
+from hotpath.stages import ProcessStages, intents_path
+from hotpath.supervisor import Supervisor, supervise
+
+SLICE_NS = 200_000_000
+UNDATED = date(2000, 1, 3)  # a Monday: the trading date of a file that does not tell
+ROLLS = 8
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What `hotpath replay` can be told. `trading_date` and `topology` None: from the file's name, from the configuration."""
+
+    config_path: Path | None = None
+    topology: str | None = None
+    trading_date: date | None = None
+    messages_per_round: int = 1
+    out: Path | None = None  # keep the intent file and the report here
+    engine_name: str = "replay"
+
+
+def replay_file(path: Path, options: ReplayOptions, *, progress: Any = None) -> RunReport:
+    """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes."""
+    if captures.detect_format(captures.MappedFile(path)) is not captures.CaptureFormat.ITCH:
+        raise CaptureError(f"{path}: replay reads length-prefixed ITCH files", next_step=f"hotpath inspect {path}")
+    with tempfile.TemporaryDirectory(prefix="hotpath-replay-") as scratch:
+        folder = options.out or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = replay_spec(path, options, state_dir=folder)
+        intents_path(spec.config).unlink(missing_ok=True)
+        started = time.perf_counter()
+        if spec.config.engine.topology == "fused":
+            report = _replay_here(spec, options, progress)
+        else:
+            report = _replay_supervised(spec, options)
+        report.seconds = time.perf_counter() - started
+        report.order_log_sha256 = order_log_digest(intents_path(spec.config))
+        return report
+
+
+def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> EngineSpec:
+    """The configured engine with its feed and venue replaced by the file and the paper venue."""
+    config = load_config(options.config_path) if options.config_path else default_replay_config()
+    replace = msgspec.structs.replace
+    engine = replace(
+        config.engine,
+        name=options.engine_name,
+        state_dir=str(state_dir.resolve()),
+        topology=options.topology or (config.engine.topology if options.config_path else "fused"),
+    )
+    feed = replace(config.feed, kind="file", path=str(path.resolve()), pace="flat")
+    config = replace(config, engine=engine, feed=feed, gateway=replace(config.gateway, kind="paper"))
+    data = load_instruments(config, path)
+    calendar = data.calendar_named(config.engine.calendar)
+    day = options.trading_date or date_of_name(path.name) or UNDATED
+    midnight_ns = calendar.midnight_ns(day)
+    return make_spec(
+        config,
+        refdata.instrument_table(data),
+        midnight_ns=midnight_ns,
+        roll_times_ns=next_rolls(calendar, midnight_ns),
+        lockstep=True,
+    )
+
+
+def default_replay_config() -> Config:
+    """For a file on its own: a slice of a day may begin after the venue said what trades."""
+    config = Config()
+    return msgspec.structs.replace(config, risk=msgspec.structs.replace(config.risk, require_trading_state=False))
+
+
+def load_instruments(config: Config, path: Path) -> refdata.Refdata:
+    """Reference data as configured, or else the instruments that the file itself names."""
+    if config.refdata.path:
+        return refdata.load_refdata(config.refdata.path)
+    found = refdata.instruments_of_itch(captures.itch_messages(path))
+    if not found:
+        raise CaptureError(f"{path}: names no instrument", next_step="give reference data: [refdata] path in --config")
+    return refdata.merge_instruments(None, found)
+
+
+def date_of_name(name: str) -> date | None:
+    """A date in a file's name: 20200130, 2020-01-30, or as the exchange writes it, 01302020."""
+    for year, month, day in re.findall(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)", name):
+        try:
+            return date(int(year), int(month), int(day))
+        except ValueError:
+            continue
+    for month, day, year in re.findall(r"(?<!\d)(\d{2})(\d{2})(\d{4})(?!\d)", name):
+        try:
+            return date(int(year), int(month), int(day))
+        except ValueError:
+            continue
+    return None
+
+
+def next_rolls(calendar: Calendar, time_ns: int) -> tuple[int, ...]:
+    """The next rolls of the trading day after an instant."""
+    rolls = []
+    for _ in range(ROLLS):
+        time_ns = calendar.next_roll_ns(time_ns)
+        rolls.append(time_ns)
+    return tuple(rolls)
+
+
+def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Any) -> RunReport:
+    """All four stages in this process."""
+    with engine_memory(spec) as memory:
+        stages = ProcessStages(
+            spec,
+            spec.placement.places[0],
+            run_epoch=memory.run_epoch,
+            messages_per_round=options.messages_per_round,
+        )
+        lib.control_arm(memory.control, memory.control.kill_epoch)
+        result = lib.DUTY_SLICE_OVER
+        while result == lib.DUTY_SLICE_OVER:
+            result = stages.run(SLICE_NS)
+            if progress is not None:
+                progress(int(stages.feed.source.offset), int(stages.feed.source.size))
+        stages.close()
+        if result != lib.DUTY_FINISHED:
+            raise StageError(f"the replay ended early (duty result {result})")
+        return collect_report(memory)
+
+
+def _replay_supervised(spec: EngineSpec, options: ReplayOptions) -> RunReport:
+    """The stages in the processes of their topology."""
+    supervisor = Supervisor(spec, arm=True, messages_per_round=options.messages_per_round)
+    reports: list[RunReport] = []
+
+    def collect() -> None:
+        reports.append(collect_report(supervisor.memory))
+
+    outcome = supervise(supervisor, until=lambda: False, before_removal=collect)
+    if outcome.failed:
+        raise StageError(f"the replay failed: {outcome.reason}")
+    return reports[0]
+
+
+def order_log_digest(path: Path) -> str:
+    """SHA-256 over the frames of the intent file, in order: equal logs, equal orders."""
+    digest = hashlib.sha256()
+    for frame in intents.read_intents(path).frames():
+        digest.update(len(frame).to_bytes(2, "big"))
+        digest.update(frame)
+    return digest.hexdigest()
+
+
+def stage_counters(memory: EngineMemory, stage: str) -> npt.NDArray[Any]:
+    """A stage's counters, by its enum."""
+    page = memory.segments[f"stage.{stage}"].view("stage_page")
+    counters: npt.NDArray[Any] = page["counter"][0]
+    return counters

@@ -1,0 +1,75 @@
+"""One process of a running engine: ``python -m hotpath.stage_process PROCESS RUN_FILE``.
+
+Started by the supervisor. It prepares the machine for its loop (processor, memory, scheduler, garbage
+collector), binds its stages, and then stays in C but for a look at its signals every slice. It imports
+little: nothing of the command line, of gRPC or of research.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from ffi import ffi, lib
+from hotpath import host
+from hotpath.errors import HotpathError
+from hotpath.run_file import read_run_file
+from hotpath.stages import ProcessStages
+
+SLICE_NS = 50_000_000  # between two looks at signals
+
+_told_to_stop = False
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    global _told_to_stop
+    _told_to_stop = True
+
+
+def run_process(process: str, run_path: Path) -> int:
+    """Run one process until the engine stops. Returns its exit code: 0, or 70 when a stage failed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to answer
+    signal.signal(signal.SIGTERM, _stop)
+    host.die_with_parent()
+    run, spec = read_run_file(run_path)
+    place = spec.placement.place_of(process)
+    stages = ProcessStages(spec, place, run_epoch=run.run_epoch, messages_per_round=run.messages_per_round)
+    host.prepare(place, spec.config.engine)
+    host.freeze_garbage()
+    _announce(stages, lib.STAGE_READY)
+    result = lib.DUTY_SLICE_OVER
+    while result == lib.DUTY_SLICE_OVER and not _told_to_stop:
+        result = stages.run(SLICE_NS)
+    failed = result == lib.DUTY_FAILED
+    if _told_to_stop:  # nobody coordinates this end: no new order may follow it
+        lib.control_kill(stages.duty.control)
+        stages.run(SLICE_NS)
+    _announce(stages, lib.STAGE_FAILED if failed else lib.STAGE_STOPPED)
+    stages.close()
+    return 70 if failed else 0
+
+
+def _announce(stages: ProcessStages, state: int) -> None:
+    cpu = stages.place.cpu if stages.place.cpu is not None else 0xFFFFFFFF
+    for stage in stages.place.stages:
+        page = getattr(stages, stage).stage.page
+        lib.stage_announce(ffi.cast("stage_page *", page), state, os.getpid(), cpu)
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point; errors go to standard error, which the supervisor keeps as the process's log."""
+    process, run_path = arguments
+    try:
+        return run_process(process, Path(run_path))
+    except HotpathError as error:
+        print(f"{process}: {error}", file=sys.stderr)
+        if error.next_step:
+            print(f"  {error.next_step}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,395 @@
+"""The stages of one process: C structures bound to the engine's segments, and the loop around them.
+
+A process builds only its own stages; everything they touch in the loop is allocated, mapped and faulted in
+here. The objects returned keep their memory alive; C holds bare pointers.
+"""
+
+from __future__ import annotations
+
+import mmap
+import socket
+from pathlib import Path
+from typing import Any
+
+from ffi import ffi, lib
+from hotpath import intents, segments
+from hotpath.config import Config, FeedConfig
+from hotpath.engine import EngineSpec, huge_memory
+from hotpath.errors import StageError
+from hotpath.limits import copy_bytes
+from hotpath.segments import Segment
+from hotpath.topology import STAGES, Place, Ring
+
+LOCATES = 65536
+RECEIVE_BUFFER_BYTES = 16 << 20
+BATCH_MAX = 64  # events of one input in one turn: bounds how long the stages after it wait
+LOCKSTEP_MESSAGES = 1  # that the source gives a round: each order meets the market that caused it
+OPEN_ORDERS_MAX = 1 << 16
+PACE = {"flat": lib.SOURCE_FLAT_OUT, "recorded": lib.SOURCE_RECORDED, "rate": lib.SOURCE_RATE}
+STYLE = {"take": lib.STYLE_TAKE, "join": lib.STYLE_JOIN}
+VENUE = {"paper": lib.VENUE_PAPER, "ouch50": lib.VENUE_OUCH50, "ouch42": lib.VENUE_OUCH42}
+WAIT = {"spin": lib.WAIT_SPIN, "yield": lib.WAIT_YIELD, "park": lib.WAIT_PARK}
+MILLISECOND_NS = 1_000_000
+
+
+class ProcessStages:
+    """The stages of one process, ready for `run`.
+
+    `messages_per_round` is how many messages a recorded feed gives each lockstep round. `replay_gateway` makes the gateway encode
+    orders without a venue (executions are then given by whoever replays a recording).
+    """
+
+    def __init__(
+        self, spec: EngineSpec, place: Place, *, run_epoch: int, messages_per_round: int = 0, replay_gateway: bool = False
+    ) -> None:
+        self.spec = spec
+        self.place = place
+        self.run_epoch = run_epoch
+        self.messages_per_round = messages_per_round or LOCKSTEP_MESSAGES
+        self.replay_gateway = replay_gateway
+        self.feed: Any = ffi.NULL
+        self.signal: Any = ffi.NULL
+        self.risk: Any = ffi.NULL
+        self.gateway: Any = ffi.NULL
+        self._kept: list[Any] = []  # owners of memory that C points into
+        self._attached: dict[str, Segment] = {}
+        self.rings = {ring.name: ring for ring in spec.rings}
+        for stage in place.stages:
+            setattr(self, stage, getattr(self, f"_build_{stage}")())
+        self.duty = self._build_duty()
+
+    # ---- segments ------------------------------------------------------------------------------
+
+    def segment(self, name: str, kind: int, *, writable: bool = False) -> Segment:
+        """A segment of this run, attached once; raises SegmentError when it is not this run's."""
+        known = self._attached.get(name)
+        if known is None or (writable and not known.writable):
+            known = segments.attach(self.spec.name, name, kind, writable=writable, run_epoch=self.run_epoch)
+            self._attached[name] = known
+            self._kept.append(known)
+        return known
+
+    def _keep(self, owner: Any) -> Any:
+        self._kept.append(owner)
+        return owner
+
+    def _memory(self, size: int) -> Any:
+        owner, pointer = huge_memory(size)
+        self._kept.append(owner)
+        return pointer
+
+    def _context(self, stage: str, context: Any) -> None:
+        """What every stage has: its page, clock, control, histograms and turn records."""
+        context.page = self.segment(f"stage.{stage}", lib.SEGMENT_STAGE, writable=True).cast("stage_page *")
+        context.clock = self.segment("clock", lib.SEGMENT_CLOCK).cast("clock_page *")
+        context.control = self.segment("control", lib.SEGMENT_CONTROL, writable=True).cast("control_page *")
+        context.hops = self.segment(f"hops.{stage}", lib.SEGMENT_HISTOGRAMS, writable=True).cast("histogram *")
+        if self.spec.lockstep:
+            context.lockstep = self.segment("lockstep", lib.SEGMENT_LOCKSTEP, writable=True).cast("lockstep_page *")
+        context.id = STAGES.index(stage)
+        self._writer(f"{stage}.ctl", ffi.addressof(context, "ctl"))
+
+    def _writer(self, name: str, writer: Any) -> None:
+        """Attach as the writer of a ring, held back by its gating readers, ringing those who park."""
+        ring = self.rings[name]
+        segment = self.segment(name, lib.SEGMENT_RING, writable=True)
+        _check(lib.ring_writer_attach(writer, segment.pointer), name)
+        for reader in ring.gating:
+            cursor = self.segment(ring.cursor(reader), lib.SEGMENT_CURSOR)
+            _check(lib.ring_writer_gate(writer, cursor.pointer), ring.cursor(reader))
+        for process in self._parked_readers(ring):
+            bell = self.segment(f"bell.{process}", lib.SEGMENT_DOORBELL, writable=True)
+            _check(lib.ring_writer_bell(writer, bell.pointer), f"bell.{process}")
+
+    def _parked_readers(self, ring: Ring) -> list[str]:
+        return [
+            each.process
+            for each in self.spec.placement.places
+            if each.wait == "park" and each is not self.place and set(each.stages) & set(ring.gating)
+        ]
+
+    def _reader(self, name: str, stage: str, reader: Any) -> None:
+        """Attach as one of the readers that the ring's writer waits for."""
+        ring = self.rings[name]
+        segment = self.segment(name, lib.SEGMENT_RING)
+        cursor = self.segment(ring.cursor(stage), lib.SEGMENT_CURSOR, writable=True)
+        _check(lib.ring_reader_attach(reader, segment.pointer, cursor.pointer, lib.CURSOR_GATING), name)
+
+    def _instruments(self) -> Any:
+        return self.segment("instruments", lib.SEGMENT_INSTRUMENTS).cast("instrument_entry *")
+
+    # ---- feed ----------------------------------------------------------------------------------
+
+    def _build_feed(self) -> Any:
+        config = self.spec.config.feed
+        feed = self._keep(ffi.new("feed_stage *"))
+        self._context("feed", feed.stage)
+        self._writer("raw", ffi.addressof(feed, "raw"))
+        self._reader("raw", "feed", ffi.addressof(feed, "raw_in"))
+        self._writer("norm", ffi.addressof(feed, "norm"))
+        feed.instruments = self._instruments()
+        feed.instrument_count = len(self.spec.instruments)
+        feed.locate = self._keep(ffi.new("uint32_t[]", LOCATES))
+        feed.batch_max = max(BATCH_MAX, self.messages_per_round)
+        feed.midnight_ns = self.spec.midnight_ns
+        feed.silence_ns = config.silence_ms * MILLISECOND_NS if config.kind == "mold" else 0
+        feed.book = self._book(config)
+        if config.kind == "file":
+            feed.source = self._source(config)
+        elif config.kind == "mold":
+            feed.line = self._line(config, feed.stage)
+        lib.feed_init(feed)
+        return feed
+
+    def _book_config(self, config: FeedConfig) -> Any:
+        book = ffi.new("book_config *")
+        book.instruments = len(self.spec.instruments)
+        book.orders_max = config.orders_max
+        book.levels_max = config.levels_max
+        return book
+
+    def _book(self, config: FeedConfig) -> Any:
+        book_config = self._book_config(config)
+        size = lib.book_bytes(book_config)
+        book = lib.book_init(self._memory(size), size, book_config) if size else ffi.NULL
+        if book == ffi.NULL:
+            raise StageError(f"feed: no book of {config.orders_max} orders and {config.levels_max} levels can be made")
+        return book
+
+    def _source(self, config: FeedConfig) -> Any:
+        """The recorded feed, mapped: its pages come in from the file as they are reached."""
+        path = Path(config.path)
+        try:
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            raise StageError(f"feed: {path}: cannot be read: {error}") from None
+        source = self._keep(ffi.new("source *"))
+        source.bytes = ffi.cast("uint8_t *", self._keep(ffi.from_buffer(self._keep(mapped))))
+        source.size = len(mapped)
+        source.midnight_ns = self.spec.midnight_ns
+        source.pace = lib.SOURCE_FLAT_OUT if self.spec.lockstep else PACE[config.pace]
+        source.speed_ppm = round(config.speed * 1_000_000)
+        source.interval_ns = max(1, 1_000_000_000 // config.rate_per_second)
+        source.batch_max = self.messages_per_round if self.spec.lockstep else BATCH_MAX
+        return source
+
+    def _line(self, config: FeedConfig, context: Any) -> Any:
+        line = self._keep(ffi.cast("line *", self._memory(lib.line_bytes())))
+        line.socket = self._keep(open_feed_socket(config)).fileno()
+        line.request_socket = -1
+        if config.rerequest_host:
+            line.request_socket = self._keep(open_request_socket(config)).fileno()
+        line.gap_timeout_ns = config.gap_timeout_ms * MILLISECOND_NS
+        line.request_interval_ns = config.request_interval_ms * MILLISECOND_NS
+        line.clock = context.clock
+        line.counter = context.page.counter
+        if config.session:
+            ffi.memmove(line.session, config.session.ljust(10).encode(), 10)
+            line.pinned_session = 1
+        return line
+
+    # ---- signal --------------------------------------------------------------------------------
+
+    def _build_signal(self) -> Any:
+        count = len(self.spec.instruments)
+        signal = self._keep(ffi.new("signal_stage *"))
+        self._context("signal", signal.stage)
+        self._reader("norm", "signal", ffi.addressof(signal, "norm"))
+        self._reader("exec", "signal", ffi.addressof(signal, "exec"))
+        self._reader("reject", "signal", ffi.addressof(signal, "reject"))
+        self._writer("signal", ffi.addressof(signal, "signal"))
+        fill_signal_config(signal.config, self.spec.config)
+        signal.feature = ffi.cast("feature_state *", self._memory(count * ffi.sizeof("feature_state")))
+        signal.order = ffi.cast("working_order *", self._memory(count * ffi.sizeof("working_order")))
+        signal.working = self._keep(ffi.new("uint32_t[]", count))
+        signal.instruments = self._instruments()
+        signal.instrument_count = count
+        signal.batch_max = BATCH_MAX
+        signal.sweep_interval_ns = 10 * MILLISECOND_NS
+        for index, roll_time_ns in enumerate(self.spec.roll_times_ns[: len(signal.roll_time_ns)]):
+            signal.roll_time_ns[index] = roll_time_ns
+        lib.signal_init(signal)
+        return signal
+
+    # ---- risk ----------------------------------------------------------------------------------
+
+    def _build_risk(self) -> Any:
+        count = len(self.spec.instruments)
+        risk = self._keep(ffi.new("risk_stage *"))
+        self._context("risk", risk.stage)
+        for name in ("norm", "exec", "signal"):
+            self._reader(name, "risk", ffi.addressof(risk, name))
+        self._writer("cmd", ffi.addressof(risk, "cmd"))
+        self._writer("reject", ffi.addressof(risk, "reject"))
+        risk.batch_max = BATCH_MAX
+        gate_size = lib.gate_bytes(count, OPEN_ORDERS_MAX)
+        lib.gate_init(ffi.addressof(risk, "gate"), self._memory(gate_size), gate_size, count, OPEN_ORDERS_MAX)
+        risk.gate.entry = self._instruments()
+        risk.gate.require_trading_state = self.spec.config.risk.require_trading_state
+        risk.limits = self.segment("limits", lib.SEGMENT_LIMITS).cast("limits_page *")
+        risk.limits_bytes = copy_bytes(count)
+        for index in range(2):
+            risk.limits_copy[index] = ffi.cast("limits_header *", self._memory(risk.limits_bytes))
+        if not lib.risk_init(risk):
+            raise StageError("risk: no copy of the limits is whole", next_step="start the engine again")
+        return risk
+
+    # ---- gateway -------------------------------------------------------------------------------
+
+    def _build_gateway(self) -> Any:
+        config = self.spec.config
+        settings = self._keep(ffi.new("gateway_config *"))
+        fill_gateway_config(settings, self.spec, replay=self.replay_gateway)
+        size = lib.gateway_bytes(settings)
+        gateway = lib.gateway_init(self._memory(size), size, settings) if size else ffi.NULL
+        if gateway == ffi.NULL:
+            raise StageError("gateway: its configuration is out of range")
+        self._context("gateway", gateway.stage)
+        self._reader("cmd", "gateway", ffi.addressof(gateway, "cmd"))
+        self._writer("exec", ffi.addressof(gateway, "exec"))
+        gateway.instruments = self._instruments()
+        if config.gateway.kind == "paper" and not self.replay_gateway:
+            self._reader("norm", "gateway", ffi.addressof(gateway, "norm"))
+            gateway.paper = self._paper(config)
+        file = self._keep(intents.open_intents(intents_path(config), capacity=config.gateway.intents_max))
+        status = lib.gateway_open(gateway, file.pointer, file.size)
+        if status != lib.GATEWAY_OK:
+            raise StageError(f"gateway: {intents_path(config)}: its intents contradict each other (status {status})")
+        return gateway
+
+    def _paper(self, config: Config) -> Any:
+        settings = self._keep(ffi.new("paper_config *"))
+        settings.book = self._book_config(config.feed)[0]
+        settings.orders_max = OPEN_ORDERS_MAX
+        settings.reports_max = 2 * OPEN_ORDERS_MAX
+        settings.latency_ns = config.gateway.latency_ns
+        settings.first_match_id = 1
+        size = lib.paper_bytes(settings)
+        paper = lib.paper_init(self._memory(size), size, settings) if size else ffi.NULL
+        if paper == ffi.NULL:
+            raise StageError("gateway: no paper venue of that size can be made")
+        return paper
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def _build_duty(self) -> Any:
+        duty = self._keep(ffi.new("duty *"))
+        for stage in self.place.stages:
+            setattr(duty, stage, getattr(self, stage))
+        duty.control = self.segment("control", lib.SEGMENT_CONTROL, writable=True).cast("control_page *")
+        duty.clock = self.segment("clock", lib.SEGMENT_CLOCK).cast("clock_page *")
+        if self.spec.lockstep:
+            duty.lockstep = self.segment("lockstep", lib.SEGMENT_LOCKSTEP, writable=True).cast("lockstep_page *")
+        bell = self.segment(f"bell.{self.place.process}", lib.SEGMENT_DOORBELL, writable=True)
+        duty.bell = bell.cast("doorbell *")
+        duty.wait = WAIT[self.place.wait]
+        duty.park_ns = MILLISECOND_NS // 5
+        return duty
+
+    def run(self, slice_ns: int) -> int:
+        """Turn after turn for `slice_ns`, the GIL released: enum duty_result."""
+        return int(lib.duty_run(self.duty, slice_ns))
+
+    def close(self) -> None:
+        """Leave the venue in order and let go of the memory."""
+        if self.gateway != ffi.NULL:
+            lib.gateway_close(self.gateway)
+        self._kept.clear()
+        self._attached.clear()
+
+
+def _check(status: int, name: str) -> None:
+    if status != lib.RING_OK:
+        raise StageError(f"{name}: cannot be attached (ring status {status})")
+
+
+def intents_path(config: Config) -> Path:
+    """The engine's intent file."""
+    return Path(config.engine.state_dir) / f"{config.engine.name}.intents"
+
+
+def open_feed_socket(config: FeedConfig) -> socket.socket:
+    """A bound, non-blocking UDP socket; joined to the group when the address is multicast."""
+    address = socket.gethostbyname(config.address)
+    feed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    feed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    feed.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    try:
+        feed.bind((address, config.port))
+        if 224 <= int(address.split(".")[0]) <= 239:
+            group = socket.inet_aton(address) + socket.inet_aton(socket.gethostbyname(config.interface))
+            feed.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+    except OSError as error:
+        raise StageError(f"feed: cannot listen on {config.address}:{config.port}: {error.strerror}") from None
+    feed.setblocking(False)
+    return feed
+
+
+def open_request_socket(config: FeedConfig) -> socket.socket:
+    """A non-blocking UDP socket connected to the retransmission server."""
+    request = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    request.connect((config.rerequest_host, config.rerequest_port))
+    request.setblocking(False)
+    return request
+
+
+def fill_signal_config(target: Any, config: Config) -> None:
+    """``signal_config`` from [signal]. Raises StageError naming the key that a kernel refuses."""
+    signal = config.signal
+    for name in ffi.typeof("feature_config").fields:
+        key = name[0]
+        setattr(target.feature, key, getattr(signal.features, key))
+    weights = signal.weights
+    target.strategy.weight = [weights.microprice, weights.momentum, weights.reversion, 0.0]
+    target.strategy.threshold = signal.threshold
+    for key in ("imbalance_scale", "momentum_scale", "zscore_scale", "rsi_scale"):
+        setattr(target.strategy, key, getattr(signal.scales, key))
+    field = ffi.new("char **")
+    if lib.feature_config_check(ffi.addressof(target, "feature"), field) != lib.FEATURE_OK:
+        raise StageError(f"signal: signal.features.{ffi.string(field[0]).decode()} is out of range")
+    if lib.strategy_config_check(ffi.addressof(target, "strategy"), field) != lib.STRATEGY_OK:
+        raise StageError(f"signal: signal.{ffi.string(field[0]).decode()} is out of range")
+    target.order_quantity_lots = signal.order_quantity_lots
+    target.position_lots_max = signal.position_lots_max
+    target.cooldown_ns = signal.cooldown_ms * MILLISECOND_NS
+    target.order_life_ns = signal.order_life_ms * MILLISECOND_NS
+    target.replace_interval_ns = signal.replace_interval_ms * MILLISECOND_NS
+    target.answer_timeout_ns = signal.answer_timeout_ms * MILLISECOND_NS
+    target.style = STYLE[signal.style]
+    target.strategy_id = 1
+    target.account = signal.account
+    target.strategy_epoch = signal.strategy_epoch
+
+
+def fill_gateway_config(target: Any, spec: EngineSpec, *, replay: bool) -> None:
+    """``gateway_config`` from [gateway]."""
+    config = spec.config.gateway
+    target.terms.kind = VENUE[config.kind]
+    target.terms.price_scale = 1
+    target.terms.firm = config.firm.ljust(4).encode()
+    target.terms.display = b"Y"[0]
+    target.terms.capacity = b"P"[0]
+    target.terms.customer = b"N"[0]
+    session = target.session
+    address = socket.gethostbyname(config.host) if config.kind != "paper" else "0.0.0.0"
+    session.address = address.encode()
+    session.port = config.port
+    session.username = config.username.ljust(6).encode()
+    session.password = config.password().ljust(10).encode()
+    session.send_bytes = 1 << 18
+    session.receive_bytes = 1 << 20
+    session.heartbeat_ns = config.heartbeat_ms * MILLISECOND_NS
+    session.silence_ns = config.timeout_ms * MILLISECOND_NS
+    session.connect_timeout_ns = 2000 * MILLISECOND_NS
+    session.login_timeout_ns = 5000 * MILLISECOND_NS
+    session.backoff_ns_min = 50 * MILLISECOND_NS
+    session.backoff_ns_max = 5000 * MILLISECOND_NS
+    target.quiet_ns = 100 * MILLISECOND_NS
+    target.query_timeout_ns = 500 * MILLISECOND_NS
+    target.midnight_time_ns = spec.midnight_ns
+    target.orders_max = config.intents_max
+    target.batch_max = BATCH_MAX
+    target.instrument_count = len(spec.instruments)
+    target.replay = replay
