@@ -35,6 +35,7 @@ enum paper_status { PAPER_OK, PAPER_FULL };
 /* Why a venue refused, as OUCH 5.0 numbers it; the simulator uses the same. */
 enum venue_reason {
     VENUE_REASON_NONE,
+    VENUE_INVALID_DISPLAY = 0x03,
     VENUE_HALTED = 0x07,
     VENUE_BAD_SIDE = 0x09,
     VENUE_PROCESSING = 0x0A,   /* no room for another order */
@@ -62,7 +63,8 @@ int paper_advance(paper *paper, uint64_t now_ns);
  * .origin_time_ns, order_id, target_order_id, venue_ref, match_id, price, quantity, leaves,
  * cumulative, reason, side, liquidity ('A' added, 'R' removed); the rest is 0. Canceled and
  * cancel-rejected reports name the order that was to go in both order_id and target_order_id.
- * A replaced order keeps what it has executed: quantity and leaves are what is live now. */
+ * A replaced order keeps what it has executed: quantity and leaves are what is live now. A cancel may
+ * name in quantity_lots what is to remain, which then keeps its place; 0: nothing. */
 int paper_poll(paper *paper, exec_event *report);
 /* Ours: resting at the venue; sent and not yet there. */
 uint32_t paper_open_orders(const paper *paper);

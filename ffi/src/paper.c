@@ -350,13 +350,32 @@ static void begin_replace(paper *p, const cmd_event *command) {
     report_order(p, EXEC_REPLACED, &p->order[slot])->target_order_id = command->target_order_id;
 }
 
+/* What remains keeps its place. */
+static void cancel_part(paper *p, own_order *own, const cmd_event *command) {
+    int64_t gone = own->leaves_lots - command->quantity_lots;
+    if (gone <= 0) {
+        report_refusal(p, EXEC_CANCEL_REJECTED, command, VENUE_BAD_QUANTITY);
+        return;
+    }
+    book_change(p, NORM_REDUCE, own, own->ref, gone);
+    own->leaves_lots -= gone;
+    exec_event *report = report_order(p, EXEC_CANCELED, own);
+    report->target_order_id = own->order_id;
+    report->quantity_lots = gone;
+    report->reason = 'U';
+}
+
 static void begin_cancel(paper *p, const cmd_event *command) {
     uint32_t slot = id_map_get(&p->by_id, command->target_order_id);
     if (slot == NONE) {
         report_refusal(p, EXEC_CANCEL_REJECTED, command, VENUE_OTHER);
         return;
     }
-    const own_order *own = &p->order[slot];
+    own_order *own = &p->order[slot];
+    if (command->quantity_lots > 0) {
+        cancel_part(p, own, command);
+        return;
+    }
     book_change(p, NORM_DELETE, own, own->ref, 0);
     list_remove(p, slot);
     cancel_rest(p, slot, 'U');

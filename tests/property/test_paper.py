@@ -105,13 +105,13 @@ class SlowPaper:
         elif order.quantity:
             self.orders.append(order)
 
-    def canceled(self, order: Order, reason: str) -> None:
+    def canceled(self, order: Order, reason: str, *, gone: int = 0) -> None:
         self.say(
             lib.EXEC_CANCELED,
             order.order_id,
-            quantity=order.quantity,
+            quantity=gone or order.quantity,
             price=order.price,
-            leaves=0,
+            leaves=order.quantity if gone else 0,
             filled=order.filled,
             note=ord(reason),
         )
@@ -125,6 +125,14 @@ class SlowPaper:
         if command["type"] == lib.CMD_CANCEL:
             if target is None:
                 self.refused(lib.EXEC_CANCEL_REJECTED, command, lib.VENUE_OTHER)
+                return
+            if command["quantity"] > 0:
+                gone = target.quantity - command["quantity"]
+                if gone <= 0:
+                    self.refused(lib.EXEC_CANCEL_REJECTED, command, lib.VENUE_BAD_QUANTITY)
+                    return
+                target.quantity -= gone
+                self.canceled(target, "U", gone=gone)
                 return
             self.orders.remove(target)
             self.canceled(target, "U")
