@@ -212,7 +212,7 @@ static SELDOM void close_bar(const feature_config *config, feature_state *state)
 }
 
 static SELDOM void pass_bar_end(const feature_config *config, feature_state *state, uint64_t time_ns) {
-    if (state->bar_end_ns) close_bar(config, state);
+    close_bar(config, state); /* before the first event there is no mid, so no bar */
     state->bar_end_ns = (time_ns / config->bar_ns + 1) * config->bar_ns;
 }
 

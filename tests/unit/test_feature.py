@@ -369,7 +369,7 @@ def test_init_forgets_everything() -> None:
         ({"volatility_bars": 0}, "FEATURE_BAD_PERIOD", "volatility_bars"),
         ({"ema_fast": 4}, "FEATURE_BAD_ORDER", "ema_fast"),
         ({"sma_fast": 3}, "FEATURE_BAD_ORDER", "sma_fast"),
-        ({"macd_fast": 4}, "FEATURE_BAD_ORDER", "macd_fast"),
+        ({"macd_fast": 3}, "FEATURE_BAD_ORDER", "macd_fast"),
     ],
 )
 def test_check_names_the_wrong_field(changes: dict[str, int], status: str, field: str) -> None:
