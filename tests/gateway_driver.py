@@ -68,7 +68,7 @@ class World:
         with open(path, "w+b" if fresh else "r+b") as file:
             if fresh:
                 file.truncate(size)
-            mapping = mmap.mmap(file.fileno(), size)
+            mapping = mmap.mmap(file.fileno(), 0)  # as large as its maker made it
         self._mappings.append(mapping)
         pointer = ffi.cast("void *", ffi.from_buffer(mapping))
         if fresh and kind:
@@ -142,7 +142,7 @@ class Gateway:
             status = lib.ring_reader_attach(
                 ffi.addressof(reader), getattr(world, name), getattr(world, f"{name}_cursor"), lib.CURSOR_GATING
             )
-            assert status == lib.RING_OK
+            assert status == lib.RING_OK, (name, status, int(reader.next))
         for writer, name in ((self.c.exec, "exec"), (self.c.stage.ctl, "ctl")):
             assert lib.ring_writer_attach(ffi.addressof(writer), getattr(world, name)) == lib.RING_OK
         assert lib.ring_writer_gate(ffi.addressof(self.c.exec), world.exec_cursor) == lib.RING_OK

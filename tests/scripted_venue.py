@@ -206,6 +206,11 @@ class ScriptedVenue:
         """Put raw bytes on the line."""
         self._outbound += data
 
+    def connection_receive_bytes(self, size: int) -> None:
+        """Make the receive buffer small, so that the other side's writes soon do not fit."""
+        assert self.connection is not None
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
     # ---- the session -----------------------------------------------------------------------------
 
     def _packet(self, kind: str, payload: bytes) -> None:

@@ -366,6 +366,7 @@ void gateway_serve(gateway *self, const turn_plan *plan) {
     }
     if (line->state == SESSION_RECOVERING || line->state == SESSION_UP) return;
     self->recovery = RECOVERY_NONE;
+    self->settle_below_ref = 0; /* what the last connection proved is not carried into the next */
     self->sweep = self->sweep_all = 0;
     if (self->announced_up) self->announce_down = 1;
 }

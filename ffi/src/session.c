@@ -126,6 +126,7 @@ static void connect_check(session *self, uint64_t now_ns, uint64_t request_seque
 /* ---- time ---------------------------------------------------------------------------------------- */
 
 static void keep_alive(session *self, uint64_t now_ns) {
+    if (!self->starved) self->heard_time_ns = now_ns; /* it is we who do not listen */
     if (now_ns >= self->heard_time_ns + self->config.silence_ns) {
         session_fail(self, SESSION_SILENT, now_ns);
         return;
