@@ -40,6 +40,9 @@ class EngineSpec:
     roll_times_ns: tuple[int, ...] = ()  # the next rolls of the trading day
     lockstep: bool = False  # virtual time, one turn of each stage a round
     journal: bool = False  # a journal reads every ring
+    order_id_base: int = 0  # highest order id of the day's earlier runs
+    trading_day: int = 0  # yyyymmdd
+    strategy_epoch: int = 1  # moved on by each run that starts without its predecessor's state
 
     @property
     def name(self) -> str:

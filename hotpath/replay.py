@@ -19,26 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy.typing as npt
 
 from ffi import lib
 from hotpath import captures, intents, refdata
-from hotpath.calendar import Calendar
 from hotpath.config import Config, load_config
-from hotpath.engine import EngineMemory, EngineSpec, engine_memory, make_spec
+from hotpath.engine import EngineSpec, engine_memory, make_spec
 from hotpath.errors import CaptureError, StageError
 from hotpath.report import RunReport, collect_report
+from hotpath.runs import load_instruments, next_rolls, restrict
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.supervisor import Supervisor, supervise
 
 SLICE_NS = 200_000_000
 UNDATED = date(2000, 1, 3)  # a Monday: the trading date of a file that does not tell
-ROLLS = 8
 
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """What `hotpath replay` can be told. `trading_date` and `topology` None: from the file's name, from the configuration."""
+    """What `hotpath replay` can be told. None: `trading_date` as the file is named, `topology` as configured."""
 
     config_path: Path | None = None
     topology: str | None = None
@@ -79,12 +77,12 @@ def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> Engin
     )
     feed = replace(config.feed, kind="file", path=str(path.resolve()), pace="flat")
     config = replace(config, engine=engine, feed=feed, gateway=replace(config.gateway, kind="paper"))
-    data = load_instruments(config, path)
+    data = load_instruments(config)
     calendar = data.calendar_named(config.engine.calendar)
     day = options.trading_date or date_of_name(path.name) or UNDATED
     midnight_ns = calendar.midnight_ns(day)
     return make_spec(
-        config,
+        restrict(config, data),
         refdata.instrument_table(data),
         midnight_ns=midnight_ns,
         roll_times_ns=next_rolls(calendar, midnight_ns),
@@ -96,16 +94,6 @@ def default_replay_config() -> Config:
     """For a file on its own: a slice of a day may begin after the venue said what trades."""
     config = Config()
     return msgspec.structs.replace(config, risk=msgspec.structs.replace(config.risk, require_trading_state=False))
-
-
-def load_instruments(config: Config, path: Path) -> refdata.Refdata:
-    """Reference data as configured, or else the instruments that the file itself names."""
-    if config.refdata.path:
-        return refdata.load_refdata(config.refdata.path)
-    found = refdata.instruments_of_itch(captures.itch_messages(path))
-    if not found:
-        raise CaptureError(f"{path}: names no instrument", next_step="give reference data: [refdata] path in --config")
-    return refdata.merge_instruments(None, found)
 
 
 def date_of_name(name: str) -> date | None:
@@ -121,15 +109,6 @@ def date_of_name(name: str) -> date | None:
         except ValueError:
             continue
     return None
-
-
-def next_rolls(calendar: Calendar, time_ns: int) -> tuple[int, ...]:
-    """The next rolls of the trading day after an instant."""
-    rolls = []
-    for _ in range(ROLLS):
-        time_ns = calendar.next_roll_ns(time_ns)
-        rolls.append(time_ns)
-    return tuple(rolls)
 
 
 def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Any) -> RunReport:
@@ -174,10 +153,3 @@ def order_log_digest(path: Path) -> str:
         digest.update(len(frame).to_bytes(2, "big"))
         digest.update(frame)
     return digest.hexdigest()
-
-
-def stage_counters(memory: EngineMemory, stage: str) -> npt.NDArray[Any]:
-    """A stage's counters, by its enum."""
-    page = memory.segments[f"stage.{stage}"].view("stage_page")
-    counters: npt.NDArray[Any] = page["counter"][0]
-    return counters

@@ -114,9 +114,7 @@ def collect_hops(memory: EngineMemory) -> list[HopReport]:
         **BUDGET_P99_NS,
         "order_path": BUDGET_PATH_P99_NS[memory.spec.config.engine.topology],
     }
-    return [
-        collect_hop(memory, index, name, budget_p99_ns=budgets.get(name)) for index, name in enumerate(hop_names())
-    ]
+    return [collect_hop(memory, index, name, budget_p99_ns=budgets.get(name)) for index, name in enumerate(hop_names())]
 
 
 def collect_report(memory: EngineMemory) -> RunReport:

@@ -30,6 +30,9 @@ class RunFile(Struct, frozen=True, forbid_unknown_fields=True):
     roll_times_ns: tuple[int, ...]
     lockstep: bool
     journal: bool
+    trading_day: int
+    order_id_base: int
+    strategy_epoch: int
     messages_per_round: int = 0  # of a recorded feed in lockstep; 0: the default
 
 
@@ -43,6 +46,9 @@ def write_run_file(path: Path, spec: EngineSpec, *, run_epoch: int, messages_per
         roll_times_ns=spec.roll_times_ns,
         lockstep=spec.lockstep,
         journal=spec.journal,
+        trading_day=spec.trading_day,
+        order_id_base=spec.order_id_base,
+        strategy_epoch=spec.strategy_epoch,
         messages_per_round=messages_per_round,
     )
     path.write_bytes(msgspec.json.encode(run))
@@ -64,5 +70,8 @@ def read_run_file(path: Path) -> tuple[RunFile, EngineSpec]:
         roll_times_ns=run.roll_times_ns,
         lockstep=run.lockstep,
         journal=run.journal,
+        trading_day=run.trading_day,
+        order_id_base=run.order_id_base,
+        strategy_epoch=run.strategy_epoch,
     )
     return run, spec

@@ -40,7 +40,13 @@ class ProcessStages:
     """
 
     def __init__(
-        self, spec: EngineSpec, place: Place, *, run_epoch: int, messages_per_round: int = 0, replay_gateway: bool = False
+        self,
+        spec: EngineSpec,
+        place: Place,
+        *,
+        run_epoch: int,
+        messages_per_round: int = 0,
+        replay_gateway: bool = False,
     ) -> None:
         self.spec = spec
         self.place = place
@@ -199,7 +205,8 @@ class ProcessStages:
         self._reader("exec", "signal", ffi.addressof(signal, "exec"))
         self._reader("reject", "signal", ffi.addressof(signal, "reject"))
         self._writer("signal", ffi.addressof(signal, "signal"))
-        fill_signal_config(signal.config, self.spec.config)
+        fill_signal_config(signal.config, self.spec)
+        signal.order_id_base = self.spec.order_id_base
         signal.feature = ffi.cast("feature_state *", self._memory(count * ffi.sizeof("feature_state")))
         signal.order = ffi.cast("working_order *", self._memory(count * ffi.sizeof("working_order")))
         signal.working = self._keep(ffi.new("uint32_t[]", count))
@@ -223,6 +230,7 @@ class ProcessStages:
         self._writer("cmd", ffi.addressof(risk, "cmd"))
         self._writer("reject", ffi.addressof(risk, "reject"))
         risk.batch_max = BATCH_MAX
+        risk.order_id_base = self.spec.order_id_base
         gate_size = lib.gate_bytes(count, OPEN_ORDERS_MAX)
         lib.gate_init(ffi.addressof(risk, "gate"), self._memory(gate_size), gate_size, count, OPEN_ORDERS_MAX)
         risk.gate.entry = self._instruments()
@@ -252,7 +260,11 @@ class ProcessStages:
         if config.gateway.kind == "paper" and not self.replay_gateway:
             self._reader("norm", "gateway", ffi.addressof(gateway, "norm"))
             gateway.paper = self._paper(config)
-        file = self._keep(intents.open_intents(intents_path(config), capacity=config.gateway.intents_max))
+        file = self._keep(
+            intents.open_intents(
+                intents_path(config), capacity=config.gateway.intents_max, trading_day=self.spec.trading_day
+            )
+        )
         status = lib.gateway_open(gateway, file.pointer, file.size)
         if status != lib.GATEWAY_OK:
             raise StageError(f"gateway: {intents_path(config)}: its intents contradict each other (status {status})")
@@ -335,9 +347,9 @@ def open_request_socket(config: FeedConfig) -> socket.socket:
     return request
 
 
-def fill_signal_config(target: Any, config: Config) -> None:
+def fill_signal_config(target: Any, spec: EngineSpec) -> None:
     """``signal_config`` from [signal]. Raises StageError naming the key that a kernel refuses."""
-    signal = config.signal
+    signal = spec.config.signal
     for name in ffi.typeof("feature_config").fields:
         key = name[0]
         setattr(target.feature, key, getattr(signal.features, key))
@@ -360,7 +372,7 @@ def fill_signal_config(target: Any, config: Config) -> None:
     target.style = STYLE[signal.style]
     target.strategy_id = 1
     target.account = signal.account
-    target.strategy_epoch = signal.strategy_epoch
+    target.strategy_epoch = spec.strategy_epoch
 
 
 def fill_gateway_config(target: Any, spec: EngineSpec, *, replay: bool) -> None:

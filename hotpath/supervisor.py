@@ -116,7 +116,9 @@ class Supervisor:
         if self.arm_when_ready and self.spec.lockstep:
             self.arm()
         if self.record is not None:
-            self._start_child("journal", (), [sys.executable, "-m", "hotpath.journal", str(self.run_path), str(self.record)])
+            self._start_child(
+                "journal", (), [sys.executable, "-m", "hotpath.journal", str(self.run_path), str(self.record)]
+            )
         for place in self.spec.placement.places:
             self._start_stages(place.process, place.stages)
         self._wait_ready()
@@ -298,7 +300,7 @@ def set_latch(path: Path, *, reason: str, epoch: int) -> None:
 
 
 def describe_exit(code: int) -> str:
-    """"ended by SIGKILL" or "ended with exit code 70"."""
+    """ "ended by SIGKILL" or "ended with exit code 70"."""
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"

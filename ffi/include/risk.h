@@ -2,8 +2,8 @@
  *
  * A turn drains market events first, then executions, then intents: the reference prices behind a
  * decision are never older than the event that caused it, because that event stood in norm before
- * its intent stood in signal. An order's id is its intent's sequence + 1: dense, rising, and known to
- * the strategy when it publishes.
+ * its intent stood in signal. An order's id is order_id_base + its intent's sequence + 1: rising over all
+ * runs of a trading day, and known to the strategy when it publishes.
  */
 #pragma once
 #include "layout.h"
@@ -26,6 +26,7 @@ typedef struct {
     uint64_t limits_generation; /* last looked at */
     uint32_t limits_in_force;  /* index into limits_copy */
     uint32_t batch_max;        /* events of each input in one turn */
+    uint64_t order_id_base;    /* highest order id of the day's earlier runs */
 } risk_stage;
 
 /* Prepare: take over the limits in force. 0 when no copy of them is whole. */

@@ -93,7 +93,7 @@ static uint32_t span(uint64_t from, uint64_t to) {
 }
 
 static void intent_decide(risk_stage *risk, const turn_plan *plan, const signal_event *intent) {
-    uint64_t order_id = risk->signal.next + 1;
+    uint64_t order_id = risk->order_id_base + risk->signal.next + 1;
     risk->stage.page->counter[RISK_SIGNALS]++;
     cmd_event *command = ring_claim_inline(&risk->cmd);
     if (!command) {

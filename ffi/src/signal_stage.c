@@ -96,7 +96,7 @@ static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, 
     event->header.publish_time_ns = clock_read(signal->stage.clock);
     ring_commit_inline(&signal->signal);
     counter[SIGNAL_SIGNALS]++;
-    return signal->signal.next; /* sequence + 1: the order id that risk will give it */
+    return signal->order_id_base + signal->signal.next; /* sequence + 1: the id that risk will give it */
 }
 
 static const opinion NO_OPINION;

@@ -1,0 +1,115 @@
+"""From a configuration to a run: reference data, trading day, and what earlier runs of the day used up."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from hotpath import captures, intents, refdata
+from hotpath.calendar import Calendar
+from hotpath.config import Config
+from hotpath.engine import EngineSpec, make_spec
+from hotpath.errors import ConfigError
+from hotpath.stages import intents_path
+
+ROLLS = 8
+
+
+def live_spec(config: Config, *, journal: bool = False) -> EngineSpec:
+    """The spec of a run that starts now. Raises ConfigError or RefdataError."""
+    data = load_instruments(config)
+    calendar = data.calendar_named(config.engine.calendar)
+    now_ns = time.time_ns()
+    day = trading_day(config, calendar, now_ns)
+    spec = make_spec(
+        restrict(config, data),
+        refdata.instrument_table(data),
+        midnight_ns=calendar.midnight_ns(day),
+        roll_times_ns=next_rolls(calendar, now_ns),
+        journal=journal,
+    )
+    return after_earlier_runs(spec, day)
+
+
+def load_instruments(config: Config) -> refdata.Refdata:
+    """Reference data as configured, or else the instruments that a recorded feed itself names."""
+    if config.refdata.path:
+        return refdata.load_refdata(config.refdata.path)
+    if config.feed.kind != "file":
+        raise ConfigError(
+            "refdata.path: a live engine needs reference data",
+            next_step="make some with: hotpath refdata import CAPTURE --out refdata.json",
+        )
+    found = refdata.instruments_of_itch(captures.itch_messages(Path(config.feed.path)))
+    if not found:
+        raise ConfigError(
+            f"{config.feed.path}: names no instrument",
+            next_step="give reference data: [refdata] path in the configuration",
+        )
+    return refdata.merge_instruments(None, found)
+
+
+def restrict(config: Config, data: refdata.Refdata) -> Config:
+    """Check that every symbol the configuration names is known. Raises ConfigError."""
+    known = set(data.symbols())
+    for key, symbols in (
+        ("signal.instruments", config.signal.instruments),
+        ("risk.instruments", list(config.risk.instruments)),
+    ):
+        unknown = [symbol for symbol in symbols if symbol not in known]
+        if unknown:
+            raise ConfigError(f"{key}: {', '.join(unknown)}: not in the reference data")
+    return config
+
+
+def trading_day(config: Config, calendar: Calendar, now_ns: int) -> date:
+    """The configured trading date, or the one that an instant belongs to."""
+    if config.engine.trading_date != "auto":
+        return date.fromisoformat(config.engine.trading_date)
+    return calendar.trading_date(now_ns)
+
+
+def next_rolls(calendar: Calendar, time_ns: int) -> tuple[int, ...]:
+    """The next rolls of the trading day after an instant."""
+    rolls = []
+    for _ in range(ROLLS):
+        time_ns = calendar.next_roll_ns(time_ns)
+        rolls.append(time_ns)
+    return tuple(rolls)
+
+
+def after_earlier_runs(spec: EngineSpec, day: date) -> EngineSpec:
+    """The spec of a run that follows others of its day.
+
+    The intent file remembers them: order ids go on above theirs, and since this run starts without their
+    strategies' state, its strategy epoch is a new one, so that no command of it can equal one of theirs.
+    A file of another day is put aside.
+    """
+    path = intents_path(spec.config)
+    epoch = spec.config.signal.strategy_epoch
+    if path.exists():
+        with intents.read_intents(path) as file:
+            earlier_day = int(file.page()["trading_day"])
+            records = file.records()
+        if earlier_day != day_number(day):
+            path.rename(path.with_name(f"{path.name}.{earlier_day}"))
+        elif len(records):
+            epoch = max(epoch, int(records["id"]["strategy_epoch"].max()) + 1)
+            return dataclasses.replace(
+                spec, order_id_base=int(records["order_id"].max()), strategy_epoch=epoch, trading_day=day_number(day)
+            )
+    return dataclasses.replace(spec, strategy_epoch=epoch, trading_day=day_number(day))
+
+
+def day_number(day: date) -> int:
+    """yyyymmdd."""
+    return day.year * 10000 + day.month * 100 + day.day
+
+
+def with_engine(config: Config, **changes: object) -> Config:
+    """The configuration with other [engine] values."""
+    return msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, **changes))
