@@ -131,7 +131,7 @@ static void decode_body(const uint8_t *bytes, itch_message *message) {
 static int decode_snapshot_end(const uint8_t *bytes, itch_message *message) {
     uint64_t sequence;
     if (!wire_load_digits(bytes + 1, &sequence)) return ITCH_BAD_FIELD;
-    memset(message, 0, sizeof *message);
+    wire_clear(message, sizeof *message);
     message->type = SNAPSHOT_END;
     message->order_ref = sequence;
     return ITCH_OK;
@@ -143,7 +143,7 @@ int itch_decode(const uint8_t *bytes, uint32_t length, itch_message *message) {
     if (bytes[0] == SNAPSHOT_END) return decode_snapshot_end(bytes, message);
     status = check_letters(bytes);
     if (status != ITCH_OK) return status;
-    memset(message, 0, sizeof *message);
+    wire_clear(message, sizeof *message);
     message->type = bytes[0];
     message->locate = wire_load16(bytes + 1);
     message->tracking = wire_load16(bytes + 3);

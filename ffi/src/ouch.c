@@ -107,9 +107,8 @@ uint32_t ouch_appendage_encode(const ouch_appendage *appendage, uint8_t *target,
 
 void ouch42_token(uint32_t user_ref, char *token) {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    token[0] = 'H';
-    token[1] = 'P';
-    for (uint32_t at = TOKEN_SIZE; at > TOKEN_PREFIX_SIZE; user_ref /= 36) token[--at] = digits[user_ref % 36];
+    memcpy(token, "HP000000000000", TOKEN_SIZE);
+    for (uint32_t at = TOKEN_SIZE; user_ref; user_ref /= 36) token[--at] = digits[user_ref % 36]; /* at most seven */
 }
 
 int ouch42_user_ref(const char *token, uint32_t *user_ref) {

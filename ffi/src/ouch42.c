@@ -101,7 +101,7 @@ static uint32_t user_ref_of(const char *token) {
 int ouch42_decode_order(const uint8_t *bytes, uint32_t length, ouch_order *message) {
     int status = ouch_check_shape(order_shapes, bytes, length);
     if (status != OUCH_OK) return status;
-    memset(message, 0, sizeof *message);
+    wire_clear(message, sizeof *message);
     message->type = bytes[0];
     switch (bytes[0]) { ORDERS(DECODE_CASE) }
     message->user_ref = user_ref_of(message->token);
@@ -127,7 +127,7 @@ uint32_t ouch42_encode_order(const ouch_order *message, uint8_t *target, uint32_
 int ouch42_decode_report(const uint8_t *bytes, uint32_t length, ouch_report *message) {
     int status = ouch_check_shape(report_shapes, bytes, length);
     if (status != OUCH_OK) return status;
-    memset(message, 0, sizeof *message);
+    wire_clear(message, sizeof *message);
     message->type = bytes[0];
     switch (bytes[0]) { REPORTS(DECODE_CASE) }
     if (bytes[0] != 'S') message->user_ref = user_ref_of(message->token);

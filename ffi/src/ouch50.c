@@ -85,7 +85,7 @@ static const ouch_shape report_shapes[256] = {REPORTS(SHAPE_ENTRY)};
 int ouch50_decode_order(const uint8_t *bytes, uint32_t length, ouch_order *message) {
     int status = ouch_check_shape(order_shapes, bytes, length);
     if (status != OUCH_OK) return status;
-    memset(message, 0, sizeof *message);
+    wire_clear(message, sizeof *message);
     message->type = bytes[0];
     switch (bytes[0]) { ORDERS(DECODE_CASE) }
     return ouch_finish_decode(order_shapes[bytes[0]], bytes, length, &message->appendage);
@@ -103,7 +103,7 @@ uint32_t ouch50_encode_order(const ouch_order *message, uint8_t *target, uint32_
 int ouch50_decode_report(const uint8_t *bytes, uint32_t length, ouch_report *message) {
     int status = ouch_check_shape(report_shapes, bytes, length);
     if (status != OUCH_OK) return status;
-    memset(message, 0, sizeof *message);
+    wire_clear(message, sizeof *message);
     message->type = bytes[0];
     switch (bytes[0]) { REPORTS(DECODE_CASE) }
     status = ouch_check_report(message);

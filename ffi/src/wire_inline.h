@@ -71,6 +71,14 @@ WIRE_INLINE void wire_store(uint8_t *target, uint32_t size, uint64_t value) {
     }
 }
 
+/* Zero a structure. Told to clear a few hundred bytes at once the compiler writes `rep stos`, whose start
+ * costs more than all of a decoder's other work; 64 bytes at a time it writes four stores. */
+WIRE_INLINE void wire_clear(void *target, uint64_t size) {
+    uint8_t *at = target;
+    for (; size >= 64; at += 64, size -= 64) memset(at, 0, 64);
+    if (size) memset(at, 0, size);
+}
+
 /* Can `size` bytes hold the value? An encoder that cannot say a number says nothing. */
 WIRE_INLINE bool wire_fits(uint64_t value, uint32_t size) { return size >= 8 || value >> (8 * size) == 0; }
 
