@@ -22,6 +22,29 @@ FIELDS = {
 }
 
 
+TOP = ("bid_price", "ask_price", "bid_quantity", "ask_quantity", "bid_depth", "ask_depth")
+
+
+def fill(target: Any, event: Event) -> None:
+    """Write an event without a top into a norm_event."""
+    target.header.type, target.header.instrument, target.header.flags = (
+        event["type"],
+        event["instrument"],
+        event["flags"],
+    )
+    for name in ("order_ref", "price", "quantity", "reference"):
+        setattr(target, FIELDS[name], event[name])
+    for name in TOP:
+        setattr(target, FIELDS[name], -1)
+
+
+def read(source: Any) -> Event:
+    """A norm_event with its top."""
+    event = {"type": source.header.type, "instrument": source.header.instrument, "flags": source.header.flags}
+    event.update({name: getattr(source, field) for name, field in FIELDS.items()})
+    return event
+
+
 class DrivenBook:
     """A book in anonymous memory that was not zeroed for it."""
 
@@ -40,16 +63,17 @@ class DrivenBook:
 
     def apply(self, event: Event) -> tuple[int, Event]:
         """Status, and the event as the book left it."""
-        c = self.event
-        c.header.type, c.header.instrument, c.header.flags = event["type"], event["instrument"], event["flags"]
-        for name in ("order_ref", "price", "quantity", "reference"):
-            setattr(c, FIELDS[name], event[name])
-        for name in ("bid_price", "ask_price", "bid_quantity", "ask_quantity", "bid_depth", "ask_depth"):
-            setattr(c, FIELDS[name], -1)
-        status = lib.book_apply(self.book, c)
-        after = {"type": c.header.type, "instrument": c.header.instrument, "flags": c.header.flags}
-        after.update({name: getattr(c, field) for name, field in FIELDS.items()})
-        return status, after
+        fill(self.event, event)
+        status: int = lib.book_apply(self.book, self.event)
+        return status, read(self.event)
+
+    def apply_batch(self, events: list[Event]) -> list[tuple[int, Event]]:
+        """The same for each of many, in one call."""
+        batch, statuses = ffi.new("norm_event[]", len(events)), ffi.new("uint8_t[]", len(events))
+        for i, event in enumerate(events):
+            fill(batch[i], event)
+        lib.book_apply_batch(self.book, batch, statuses, len(events))
+        return [(statuses[i], read(batch[i])) for i in range(len(events))]
 
     def levels(self, instrument: int, side: int, max_levels: int = 10) -> list[tuple[int, int, int]]:
         """(price, quantity, orders), best first."""

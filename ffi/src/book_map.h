@@ -17,7 +17,7 @@
 
 #define MAP_LINE_PLACES 10u
 #define MAP_PROBE_LINES 16u
-#define MAP_ORDERS_PER_LINE 5u /* at most, on average: half full. A home is then full once in 70 */
+#define MAP_ORDERS_PER_LINE 6u /* at most, on average. A home is then full once in 25 */
 
 typedef struct {
     uint16_t tag[MAP_LINE_PLACES];
@@ -34,10 +34,12 @@ typedef struct {
     uint32_t shift;
 } order_map;
 
-/* Where a number stands. */
+/* Where a number stands, or would. */
 typedef struct {
-    map_line *line;
+    map_line *home;
+    map_line *line; /* home, or the one it strayed to */
     uint32_t place;
+    uint16_t tag;
 } map_place;
 
 static inline uint32_t map_line_count_log2(uint64_t orders) {
@@ -53,8 +55,16 @@ static inline uint64_t map_hash(uint64_t ref) {
     return ref * 0xd6e8feb86659fd93u;
 }
 
-static inline map_line *map_home(const order_map *map, uint64_t hash) { return map->lines + (hash >> map->shift); }
-static inline uint16_t map_tag(uint64_t hash) { return (uint16_t)((hash >> 16) | 1u); }
+static inline map_line *map_home(const order_map *map, uint64_t ref) {
+    return map->lines + (map_hash(ref) >> map->shift);
+}
+
+/* The tag is of lower bits than the home, and never 0. */
+static inline map_place map_start(const order_map *map, uint64_t ref) {
+    uint64_t hash = map_hash(ref);
+    map_line *home = map->lines + (hash >> map->shift);
+    return (map_place){.home = home, .line = home, .tag = (uint16_t)((hash >> 16) | 1u)};
+}
 
 /* Bit i is set where place i has this tag. */
 static inline uint32_t map_match(const map_line *line, uint16_t tag) {
@@ -75,25 +85,29 @@ static inline map_line *map_next(const order_map *map, const map_line *line) {
     return map->lines + ((uint64_t)(line - map->lines + 1) & map->mask);
 }
 
+/* The order whose tag agrees in this number's home, unconfirmed; 0 when there is none. */
+static inline uint32_t map_guess(const order_map *map, uint64_t ref) {
+    map_place at = map_start(map, ref);
+    uint32_t match = map_match(at.line, at.tag);
+    return match ? at.line->order[__builtin_ctz(match)] : 0;
+}
+
 /* Take the first empty place from home on; 0 when the probe's bound is reached. */
-static inline int map_insert(order_map *map, uint64_t ref, uint32_t order) {
-    uint64_t hash = map_hash(ref);
-    map_line *home = map_home(map, hash);
-    map_line *line = home;
-    for (uint32_t i = 0; i < MAP_PROBE_LINES; i++, line = map_next(map, line)) {
-        uint32_t empty = map_match(line, 0);
+static inline int map_insert(const order_map *map, map_place at, uint32_t order) {
+    at.line = at.home;
+    for (uint32_t i = 0; i < MAP_PROBE_LINES; i++, at.line = map_next(map, at.line)) {
+        uint32_t empty = map_match(at.line, 0);
         if (!empty) continue;
-        uint32_t place = (uint32_t)__builtin_ctz(empty);
-        line->tag[place] = map_tag(hash);
-        line->order[place] = order;
-        home->strays = (uint16_t)(home->strays + (i != 0));
+        at.place = (uint32_t)__builtin_ctz(empty);
+        at.line->tag[at.place] = at.tag;
+        at.line->order[at.place] = order;
+        at.home->strays = (uint16_t)(at.home->strays + (i != 0));
         return 1;
     }
     return 0;
 }
 
-static inline void map_remove(order_map *map, uint64_t ref, map_place at) {
-    map_line *home = map_home(map, map_hash(ref));
+static inline void map_remove(map_place at) {
     at.line->tag[at.place] = 0;
-    home->strays = (uint16_t)(home->strays - (at.line != home));
+    at.home->strays = (uint16_t)(at.home->strays - (at.line != at.home));
 }

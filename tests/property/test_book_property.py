@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -79,6 +80,19 @@ def test_book_equals_sorted_lists_after_every_event(happenings: list[Event]) -> 
     book, oracle = DrivenBook(instruments=INSTRUMENTS), OracleBook(INSTRUMENTS)
     for happening in happenings:
         check_event(book, oracle, happening)
+    check_whole(book, oracle)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(events, max_size=80), st.lists(st.integers(1, 40), min_size=1))
+def test_batches_of_any_size_equal_one_at_a_time(happenings: list[Event], sizes: list[int]) -> None:
+    book, oracle = DrivenBook(instruments=INSTRUMENTS), OracleBook(INSTRUMENTS)
+    size = itertools.cycle(sizes)
+    rest = happenings
+    while rest:
+        count = next(size)
+        batch, rest = rest[:count], rest[count:]
+        assert book.apply_batch(batch) == [oracle.apply(happening) for happening in batch]
     check_whole(book, oracle)
 
 

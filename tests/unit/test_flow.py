@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from ffi import ffi, lib
 from tests.book_driver import DrivenBook
 
