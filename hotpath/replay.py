@@ -21,12 +21,12 @@ from typing import Any
 import msgspec
 
 from ffi import lib
-from hotpath import captures, intents, refdata
+from hotpath import captures, intents
 from hotpath.config import Config, load_config
 from hotpath.engine import EngineSpec, engine_memory, make_spec
 from hotpath.errors import CaptureError, StageError
 from hotpath.report import RunReport, collect_report
-from hotpath.runs import load_instruments, next_rolls, restrict
+from hotpath.runs import load_instruments, next_rolls, traded_table
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.supervisor import Supervisor, supervise
 
@@ -82,8 +82,8 @@ def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> Engin
     day = options.trading_date or date_of_name(path.name) or UNDATED
     midnight_ns = calendar.midnight_ns(day)
     return make_spec(
-        restrict(config, data),
-        refdata.instrument_table(data),
+        config,
+        traded_table(config, data),
         midnight_ns=midnight_ns,
         roll_times_ns=next_rolls(calendar, midnight_ns),
         lockstep=True,

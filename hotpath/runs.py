@@ -6,9 +6,13 @@ import dataclasses
 import time
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from ffi import lib
 from hotpath import captures, intents, refdata
 from hotpath.calendar import Calendar
 from hotpath.config import Config
@@ -26,8 +30,8 @@ def live_spec(config: Config, *, journal: bool = False) -> EngineSpec:
     now_ns = time.time_ns()
     day = trading_day(config, calendar, now_ns)
     spec = make_spec(
-        restrict(config, data),
-        refdata.instrument_table(data),
+        config,
+        traded_table(config, data),
         midnight_ns=calendar.midnight_ns(day),
         roll_times_ns=next_rolls(calendar, now_ns),
         journal=journal,
@@ -53,17 +57,22 @@ def load_instruments(config: Config) -> refdata.Refdata:
     return refdata.merge_instruments(None, found)
 
 
-def restrict(config: Config, data: refdata.Refdata) -> Config:
-    """Check that every symbol the configuration names is known. Raises ConfigError."""
+def traded_table(config: Config, data: refdata.Refdata) -> npt.NDArray[Any]:
+    """The instruments, dtype ``instrument_entry``; only those in [signal] instruments are traded, if it names any.
+
+    Raises ConfigError when the configuration names a symbol that the reference data does not have.
+    """
     known = set(data.symbols())
-    for key, symbols in (
-        ("signal.instruments", config.signal.instruments),
-        ("risk.instruments", list(config.risk.instruments)),
-    ):
+    named = {"signal.instruments": config.signal.instruments, "risk.instruments": list(config.risk.instruments)}
+    for key, symbols in named.items():
         unknown = [symbol for symbol in symbols if symbol not in known]
         if unknown:
             raise ConfigError(f"{key}: {', '.join(unknown)}: not in the reference data")
-    return config
+    table = refdata.instrument_table(data)
+    if config.signal.instruments:
+        wanted = np.isin(table["symbol"], [symbol.encode() for symbol in config.signal.instruments])
+        table["flags"][~wanted] &= ~np.uint32(lib.INSTRUMENT_TRADED)
+    return table
 
 
 def trading_day(config: Config, calendar: Calendar, now_ns: int) -> date:

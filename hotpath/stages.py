@@ -35,8 +35,8 @@ MILLISECOND_NS = 1_000_000
 class ProcessStages:
     """The stages of one process, ready for `run`.
 
-    `messages_per_round` is how many messages a recorded feed gives each lockstep round. `replay_gateway` makes the gateway encode
-    orders without a venue (executions are then given by whoever replays a recording).
+    `messages_per_round` is how many messages a recorded feed gives each lockstep round. `replay_gateway`
+    makes the gateway encode orders without a venue: whoever replays a recording gives the executions.
     """
 
     def __init__(
