@@ -45,7 +45,7 @@ class Venue:
 
     def finish(self, *, kill: bool = True) -> dict[str, Any]:
         """Its summary: after SIGTERM, or after its own end."""
-        if self.process.returncode is None:
+        if not self.summary:
             if kill:
                 self.process.send_signal(signal.SIGTERM)
             out, _ = self.process.communicate(timeout=PATIENCE_S)

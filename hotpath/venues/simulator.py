@@ -101,7 +101,7 @@ class Simulator:
             if not self.began_ns and self._may_begin(now, opened_ns):
                 self.began_ns = now
             caught_up = self._turn(now)
-            if self._is_over(now):
+            if caught_up and self._is_over(now):
                 break
             self._wait(self.config.tick_us / 1e6 if caught_up else 0.0)
         self._end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -76,6 +77,19 @@ def test_a_late_reader_recovers_the_whole_session_by_retransmission() -> None:
         times = [int.from_bytes(message[5:11], "big") for message in reader.messages]
         assert times == sorted(times)
         assert venue.finish()["requests_answered"] > 40
+
+
+def test_the_feed_goes_out_by_multicast() -> None:
+    group = "239.255.77.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((group, 0))
+        membership = socket.inet_aton(group) + socket.inet_aton("127.0.0.1")
+        listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        listener.settimeout(5)
+        with Venue(feed_address=group, feed_port=listener.getsockname()[1], linger_ms=0) as venue:
+            _, sequence, count, messages = FeedReader.unpack(listener.recv(2048))
+            assert (sequence, len(messages)) == (1, count) and messages[0][:1] == b"S"
+            venue.finish()
 
 
 # ---- order sessions --------------------------------------------------------------------------------
