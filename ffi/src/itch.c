@@ -262,7 +262,8 @@ static __attribute__((noinline)) meaning meaning_of_rare(const uint8_t *bytes) {
 /* Where an order message keeps what a norm_event wants. The type of the next message is a coin toss
  * that no predictor wins, so the path does not branch on it: it loads through this plan, and an absent
  * number is a load masked away. A fifth to a third cheaper than a switch over recorded days
- * (bench/kernels/itch_bench.c).
+ * (bench/kernels/itch_bench.c). The offsets are those of the lists above a second time;
+ * tests/property/test_codec_property.py holds the two equal over every type and any value.
  *
  * One letter may set a flag: `letter` sets it, `other` does not, any third is a bad field. A type that
  * has none looks at its own type byte, which always fits and sets nothing. */
