@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -53,19 +54,20 @@ def message(chance: Random, protocol: str, number: int) -> bytes:
     remaining = chance.choice([0, 0, 0, 50, 100, 10_000])
     if protocol == "ouch50":
         order["tif"] = terms["tif"] = chance.choice("003")
-        made = {
+        makers: dict[str, Callable[[], bytes]] = {
             "O": lambda: enter50(number, **order),
             "U": lambda: replace50(earlier, number, **terms),
             "X": lambda: cancel50(earlier, remaining),
             "Q": lambda: b"Q",
-        }[kind]()
+        }
     else:
         order["tif"] = terms["tif"] = chance.choice([0, 99998, 99998, 30])
-        made = {
+        makers = {
             "O": lambda: enter42(f"T{number}", **order),
             "U": lambda: replace42(f"T{earlier}", f"T{number}", **terms),
             "X": lambda: cancel42(f"T{earlier}", remaining),
-        }[kind]()
+        }
+    made = makers[kind]()
     if chance.random() < 0.1 and len(made) > 9:
         damaged = bytearray(made)
         # Not in the order's own number: a huge one would make the venue ignore every later one.
@@ -209,11 +211,11 @@ def test_the_session_server_survives_any_bytes(seed: int) -> None:
         for _ in range(40):
             with socket.create_connection(("127.0.0.1", server.port)) as client:
                 server.ready(server.listener.fileno(), now)
-                data = login if chance.random() < 0.7 else b""
+                data = bytearray(login if chance.random() < 0.7 else b"")
                 for number in range(chance.randrange(6)):
                     payload = b"U" + message(chance, "ouch50", number + 1)
                     data += struct.pack(">H", len(payload)) + payload
-                data = bytearray(data + chance.randbytes(chance.choice([0, 0, 5, 3000])))
+                data += chance.randbytes(chance.choice([0, 0, 5, 3000]))
                 if data and chance.random() < 0.3:
                     data[chance.randrange(len(data))] = chance.randrange(256)
                 client.sendall(data)
