@@ -112,3 +112,14 @@ def event(
         "quantity": quantity,
         "reference": reference,
     }
+
+
+def same_home_refs(count: int) -> list[int]:
+    """Order numbers that all hash to one line of the smallest map: the hash is a bijection, so turn it round."""
+    mask = 2**64 - 1
+    first, second = pow(0x9E3779B97F4A7C15, -1, 2**64), pow(0xD6E8FEB86659FD93, -1, 2**64)
+    refs = []
+    for i in range(count):
+        value = (0x7 << 60 | i << 17) * second & mask
+        refs.append((value ^ value >> 32) * first & mask)
+    return refs

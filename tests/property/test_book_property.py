@@ -10,24 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ffi import lib
-from tests.book_driver import DrivenBook, event
+from tests.book_driver import DrivenBook, event, same_home_refs
 from tests.oracle_book import Event, OracleBook
 
 INSTRUMENTS = 3
 TYPES = [lib.NORM_ADD, lib.NORM_EXECUTE, lib.NORM_EXECUTE_PRICE, lib.NORM_REDUCE, lib.NORM_DELETE, lib.NORM_REPLACE]
 STUB_PRICES = [1, 100, 1_999_999_900, 2**62, 0, -1, 2**62 + 1]
 ODD_QUANTITIES = [0, -5, 2**60, 2**60 + 1, 2**62]
-
-
-def same_home_refs(count: int) -> list[int]:
-    """Order numbers that all hash to one line of the smallest map: the hash is a bijection, so turn it round."""
-    mask = 2**64 - 1
-    first, second = pow(0x9E3779B97F4A7C15, -1, 2**64), pow(0xD6E8FEB86659FD93, -1, 2**64)
-    refs = []
-    for i in range(count):
-        value = (0x7 << 60 | i << 17) * second & mask
-        refs.append((value ^ value >> 32) * first & mask)
-    return refs
 
 
 REFS = [*range(1, 25), 0, 2**64 - 1, *same_home_refs(30)]
