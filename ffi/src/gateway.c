@@ -182,6 +182,15 @@ void gateway_exec_commit(gateway *self, exec_event *event) {
 
 /* ---- taking up after a death ----------------------------------------------------------------------- */
 
+/* Paper: the newest report of an order, met first on the way back, says what was left of it. */
+static void paper_order_look_back(gateway *self, const exec_event *event) {
+    gateway_order *order = self->paper ? gateway_order_by_id(self, event->order_id) : NULL;
+    if (!order || event->venue_ref == 0 || order->venue_ref != 0) return;
+    order->venue_ref = event->venue_ref;
+    order->leaves_lots = event->leaves_lots;
+    order->cumulative_lots = event->cumulative_lots;
+}
+
 /* What the exec ring still tells of the process before: the venue's last message that was published,
  * the last command refused, and the orders settled by inference. */
 static void exec_look_back(gateway *self) {
@@ -193,6 +202,7 @@ static void exec_look_back(gateway *self) {
         if (event->session_sequence >= self->published_sequence) self->published_sequence = event->session_sequence + 1;
         if (event->header.cause_input == INPUT_CMD && event->header.cause_sequence >= self->resume_sequence)
             self->resume_sequence = event->header.cause_sequence + 1;
+        paper_order_look_back(self, event);
         if (event->session_sequence == 0 && (event->header.type == EXEC_CANCELED || event->header.type == EXEC_REPLACE_REJECTED)) {
             gateway_order *order = gateway_order_by_id(self, event->order_id);
             if (order) intent_settle(&self->intents, order->record);
