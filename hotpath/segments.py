@@ -369,12 +369,17 @@ def _open(name: str) -> int:
     """A read-write descriptor where this user has the right to one, else a read-only one."""
     path = SHM_FOLDER / name[1:]
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except PermissionError:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         engine = name.split(".")[1]
         raise SegmentMissingError(name, "does not exist", next_step=f"is the engine {engine} running?") from None
+    except OSError as error:
+        raise SegmentError(
+            name, f"cannot be opened: {error.strerror}", next_step="whose is it? ls -l /dev/shm"
+        ) from None
 
 
 def _open_info(name: str) -> SegmentInfo:
@@ -451,17 +456,26 @@ def list_segments(engine: str | None = None) -> list[SegmentInfo]:
 
 
 def list_engines() -> list[str]:
-    """Names of the engines that have segments, dead ones included."""
-    return sorted({info.engine for info in list_segments()})
+    """Names of the engines that have segments, dead ones and other users' included."""
+    return sorted({path.name.split(".")[1] for path in SHM_FOLDER.glob("hotpath.*.*")})
 
 
 def unlink(engine: str, segment: str) -> None:
     """Remove the name; memory goes with the last mapping. Raises SegmentMissingError."""
     name = posix_name(engine, segment)
+    if not _unlink(name):
+        raise SegmentMissingError(name, "does not exist")
+
+
+def _unlink(name: str) -> bool:
+    """False when there is no such segment. Raises SegmentError when it is another user's."""
     try:
         posix_ipc.unlink_shared_memory(name)
     except posix_ipc.ExistentialError:
-        raise SegmentMissingError(name, "does not exist") from None
+        return False
+    except posix_ipc.PermissionsError:
+        raise SegmentError(name, "cannot be removed: it is another user's") from None
+    return True
 
 
 def reap(engine: str) -> list[str]:
@@ -483,11 +497,4 @@ def refuse_live(infos: Iterable[SegmentInfo]) -> None:
 
 def unlink_all(infos: Iterable[SegmentInfo]) -> list[str]:
     """Remove these segments, whoever owns them: a run's own at its end. Returns the names removed."""
-    removed = []
-    for info in infos:
-        try:
-            posix_ipc.unlink_shared_memory(info.name)
-        except posix_ipc.ExistentialError:
-            continue  # someone else removed it first, which is what was wanted
-        removed.append(info.name)
-    return removed
+    return [info.name for info in infos if _unlink(info.name)]

@@ -1,12 +1,14 @@
-/* ring_step.c: a process is killed after each single instruction of publish, of release and of an
- * observer's copy, and what it leaves is taken up by another.
+/* ring_step.c: a process is stopped after each single instruction of publish, of release and of an
+ * observer's copy; it is killed there and another takes up what it leaves, or the writer overwrites there
+ * what it is copying.
  *
  *   for n in 0, 1, 2, ...:   fresh ring -> child is stepped n instructions into the act -> SIGKILL -> checks
+ *   overwritten, half:       the same, but the parent publishes (or half writes) an event, and the child goes on
  *
  * The ring has four slots, six events are published and one is unread, so that the event under the knife
- * overwrites an older one.
+ * overwrites an older one: the one that the observer is about to copy.
  *
- * usage: ring_step publish|release|copy. Prints how many states were seen.
+ * usage: ring_step publish|release|copy|overwritten|half. Prints how many states were seen.
  */
 #include "ring_harness.h"
 #include <sys/ptrace.h>
@@ -91,6 +93,24 @@ static void act_copy(const region *shared) {
     end(shared);
 }
 
+/* The observer checks what it was given itself; the parent compares it with what was there to be had. */
+static void act_overtaken(const region *shared) {
+    ring_reader observer = attach_reader(shared, 1, CURSOR_OBSERVER);
+    static uint64_t batch[CAPACITY][SLOT_SIZE / 8];
+    uint64_t lost = 0, last = 0;
+    begin(shared);
+    uint64_t count = ring_copy(&observer, batch, CAPACITY, &lost);
+    end(shared);
+    for (uint64_t i = 0; i < count; i++) {
+        REQUIRE(batch[i][0] > last);
+        last = batch[i][0];
+        REQUIRE(whole(batch[i], last - 1));
+    }
+    REQUIRE(count == 0 || last == observer.next);
+    REQUIRE(OBSERVED + count + lost == observer.next);
+    shared->sums->seen = count;
+}
+
 /* ---- what must be true of whatever was left --------------------------------------------------------- */
 
 static uint64_t highest_stamp(const region *shared) {
@@ -151,8 +171,8 @@ static int step(pid_t child) {
     return 1;
 }
 
-/* Kill the child `steps` instructions into the act; 0 when the act was over before. */
-static int kill_inside(void (*act)(const region *), const region *shared, uint64_t steps) {
+/* A child stopped `steps` instructions into the act, or after its end. */
+static pid_t stop_inside(void (*act)(const region *), const region *shared, uint64_t steps) {
     int status;
     pid_t child = fork();
     REQUIRE(child >= 0);
@@ -166,32 +186,52 @@ static int kill_inside(void (*act)(const region *), const region *shared, uint64
     REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
     for (uint64_t i = 0; i < STEPS_MAX && !shared->sums->inside; i++) REQUIRE(step(child));
     REQUIRE(shared->sums->inside);
-    uint64_t done = 0;
-    while (done < steps && shared->sums->inside) {
-        REQUIRE(step(child));
-        done++;
-    }
+    for (uint64_t i = 0; i < steps && shared->sums->inside; i++) REQUIRE(step(child));
+    return child;
+}
+
+static void kill_there(const region *shared, pid_t child) {
+    int status;
     kill(child, SIGKILL);
     REQUIRE(waitpid(child, &status, 0) == child);
     REQUIRE(WIFSIGNALED(status));
-    return shared->sums->inside != 0;
+    check(shared);
+}
+
+/* The parent is the writer: it writes over what the child is copying, whole or half, and lets it go on. */
+static void overtake_there(const region *shared, pid_t child, int half) {
+    int status;
+    ring_writer writer = attach_writer(shared);
+    uint64_t *slot = ring_claim_inline(&writer);
+    REQUIRE(slot);
+    fill(slot, writer.next);
+    if (half) memset(slot + 1 + PAYLOAD_WORDS / 2, 0xEE, PAYLOAD_WORDS / 2 * 8);
+    else ring_commit_inline(&writer);
+    REQUIRE(ptrace(PTRACE_CONT, child, NULL, NULL) == 0);
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    REQUIRE(shared->sums->seen >= PUBLISHED - OBSERVED - 1); /* all but the one overwritten, at the least */
+    check(shared);
 }
 
 int main(int count, char **argument) {
     REQUIRE(count == 2);
-    void (*act)(const region *) = NULL;
+    void (*act)(const region *) = act_overtaken;
+    int half = !strcmp(argument[1], "half"), overtaken = half || !strcmp(argument[1], "overwritten");
     if (!strcmp(argument[1], "publish")) act = act_publish;
     if (!strcmp(argument[1], "release")) act = act_release;
     if (!strcmp(argument[1], "copy")) act = act_copy;
-    REQUIRE(act);
+    REQUIRE(overtaken || act != act_overtaken);
     uint64_t states = 0, effective = 0;
     for (int inside = 1; inside; states++) {
         REQUIRE(states < STEPS_MAX);
         region shared = prepare();
-        inside = kill_inside(act, &shared, states);
-        const ring_cursor *cursor = segment_body(shared.cursor[0]);
-        effective += highest_stamp(&shared) > PUBLISHED || cursor->position > READ;
-        check(&shared);
+        pid_t child = stop_inside(act, &shared, states);
+        inside = shared.sums->inside != 0;
+        const ring_cursor *cursor = segment_body(shared.cursor[overtaken]);
+        effective += highest_stamp(&shared) > PUBLISHED || cursor->position > (overtaken ? OBSERVED : READ);
+        if (overtaken) overtake_there(&shared, child, half);
+        else kill_there(&shared, child);
         region_free(&shared);
     }
     printf("act=%s states=%lu after_the_effect=%lu\n", argument[1], states, effective);

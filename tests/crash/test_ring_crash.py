@@ -7,6 +7,7 @@ one line of key=value. What they may find and how they look for it stands at the
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -114,30 +115,48 @@ def check_every_instruction(build: Build, act: str, optimisation: str) -> None:
         assert int(seen["after_the_effect"]) < int(seen["states"])
 
 
+ACTS = ["publish", "release", "copy", "overwritten", "half"]
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="single steps are counted on x86-64 only")
-@pytest.mark.parametrize("act", ["publish", "release", "copy"])
-def test_death_at_every_instruction_leaves_a_ring_to_take_up(build: Build, act: str) -> None:
+@pytest.mark.parametrize("act", ACTS)
+def test_a_stop_at_every_instruction_leaves_a_whole_ring(build: Build, act: str) -> None:
     check_every_instruction(build, act, "-O2")
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("act", ["publish", "release", "copy"])
-def test_death_at_every_instruction_of_unoptimised_code(build: Build, act: str) -> None:
+@pytest.mark.parametrize("act", ACTS)
+def test_a_stop_at_every_instruction_of_unoptimised_code(build: Build, act: str) -> None:
     check_every_instruction(build, act, "-O0")
 
 
-def test_single_stepping_finds_a_writer_that_forgets_the_last_stamp(tmp_path: Path) -> None:
-    """The canary: without the look for a stamp that position does not count, an event is published twice."""
-    ring = (REPOSITORY / "ffi/src/ring.c").read_text()
-    start = ring.index("    while (__atomic_load_n(ring_slot(writer->slots, writer->next")
-    end = ring.index("writer->next++;", start) + len("writer->next++;")
-    (tmp_path / "ring.c").write_text(ring[:start] + ring[end:])
+# Canaries: a fault planted in ring.c, the act that must find it, and what it finds.
+FORGETS_THE_LAST_STAMP = (
+    r"    while \(__atomic_load_n\(ring_slot\(writer.*?writer->next\+\+;",
+    "",
+    "writer.next == stamped",
+)
+NEVER_LOOKS_AGAIN = (r"return __atomic_load_n\(slot, __ATOMIC_RELAXED\) == stamp;", "return 1;", "whole(batch[i]")
+PLANTED = {
+    "publish": FORGETS_THE_LAST_STAMP,
+    "overwritten": NEVER_LOOKS_AGAIN,
+    "half": NEVER_LOOKS_AGAIN,
+}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="single steps are counted on x86-64 only")
+@pytest.mark.parametrize("act", PLANTED)
+def test_single_stepping_finds_a_planted_fault(act: str, tmp_path: Path) -> None:
+    pattern, replacement, finding = PLANTED[act]
+    planted, count = re.subn(pattern, replacement, (REPOSITORY / "ffi/src/ring.c").read_text(), flags=re.DOTALL)
+    assert count == 1, "ring.c no longer holds what the canary changes"
+    (tmp_path / "ring.c").write_text(planted)
     target = tmp_path / "ring_step"
     command = ["gcc", *FLAGS, "-O2", "-Wl,-z,now", str(HERE / "ring_step.c"), str(tmp_path / "ring.c"), *SOURCES[1:]]
     subprocess.run([*command, "-o", str(target)], cwd=REPOSITORY, check=True, timeout=60)
-    done = subprocess.run([str(target), "publish"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(target), act], capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
-    assert "writer.next == stamped" in done.stderr
+    assert finding in done.stderr
 
 
 # ---- two threads under the sanitizer ------------------------------------------------------------------------

@@ -172,6 +172,13 @@ def test_layout_hash_sees(change: str, tmp_path: Path) -> None:
     assert text_with(layout.replace(before, after, 1), tmp_path) != layout_text()
 
 
+def test_every_field_of_every_shared_struct_is_in_the_hash() -> None:
+    lines = set(layout_text().splitlines())
+    for struct in shared_structs():
+        for name, field in ffi.typeof(struct).fields:
+            assert f"field {struct}.{name} {field.type.cname} {field.offset}" in lines
+
+
 def test_layout_hash_ignores_comments(tmp_path: Path) -> None:
     assert text_with(LAYOUT.read_text() + "\n/* another comment */\n", tmp_path) == layout_text()
 

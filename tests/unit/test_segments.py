@@ -252,6 +252,14 @@ def test_zombie_is_dead() -> None:
     child.wait()
 
 
+def test_symbolic_link_is_not_followed(engine: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"\0" * 8192)
+    path_of(engine, "risk").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SegmentError, match="cannot be opened"):
+        segments.attach(engine, "risk", lib.SEGMENT_STAGE)
+    path_of(engine, "risk").unlink()
+
+
 # ---- owned, listed, reaped ------------------------------------------------------------------------------
 
 
