@@ -7,15 +7,22 @@
  *
  * The worst case of an order is that all of it fills. It is reserved when the order is approved and
  * released by executions alone, so an order whose fate is unknown goes on counting. A replacement
- * reserves its own quantity beside that of the order it replaces until the venue has answered.
+ * reserves its own quantity beside that of the order it replaces until the venue has answered. Where
+ * the venue says what is live (accepted, replaced, restated), its figure is the reservation.
  *
- * Integers only. Nothing here reads a clock: time is the turn's.
+ * A refused intent leaves no trace: neither credit nor the memory of repetitions is spent on it.
+ * An order that does not raise the worst case of its instrument passes the limit of gross value, so
+ * that a position can be reduced while the market holds it above the limit.
+ *
+ * Integers only, saturated: an overflow is a breach, never a small number. Nothing here reads a clock:
+ * time is the turn's.
  */
 #pragma once
 #include "layout.h"
 #include "stage.h"
 
 #define GATE_STRATEGIES_MAX 256
+#define GATE_INPUTS 8 /* enum input_id */
 
 typedef struct {
     int64_t position_lots;
@@ -24,12 +31,13 @@ typedef struct {
     int64_t bid_price_ticks; /* reference: 0 = that side is empty */
     int64_t ask_price_ticks;
     int64_t trade_price_ticks;
-    uint64_t reference_time_ns; /* of the turn that saw the last fresh event; 0 = never */
+    uint64_t reference_time_ns; /* of the turn that saw the last fresh event */
+    uint64_t reference_epoch;   /* gate.market_epoch at that event; 0 = there was none */
     int64_t gross_value_micros; /* this instrument's part of gate.gross_value_micros */
     int64_t net_value_micros;   /* this instrument's part of gate.net_value_micros */
     uint32_t trading_state;     /* enum trading_state */
     uint32_t reserved;
-    uint64_t reserved1[6];
+    uint64_t reserved1[5];
 } gate_instrument;
 
 typedef struct {
@@ -42,10 +50,11 @@ typedef struct {
     uint8_t reserved[3];
 } gate_order;
 
-/* The last intent of a strategy, per input, in the order that makes repetitions detectable. */
+/* The last approved intent of a strategy and an input, by which repetitions are known. */
 typedef struct {
     uint64_t cause_sequence;
-    uint32_t leg;
+    uint16_t leg;
+    uint16_t epoch; /* of the strategy; a later one starts anew */
     uint32_t seen;
 } gate_intent;
 
@@ -53,26 +62,31 @@ typedef struct {
     const instrument_entry *entry; /* reference data, `instrument_count` of them */
     const limits_header *limits;   /* the copy in force, verified, with its entries behind it */
     gate_instrument *instrument;
-    uint64_t *order_id;            /* open orders, hashed by id; 0 = free */
+    uint64_t *order_id;            /* open orders, hashed by id, at most half of the places used; 0 = free */
     gate_order *order;
     uint64_t order_mask;
     uint64_t open_orders;
-    uint64_t last_session_sequence; /* of the executions */
-    int64_t gross_value_micros;
+    uint64_t last_session_sequence; /* of the executions of `session` */
+    uint32_t session;              /* the venue session that the last numbered execution named */
+    uint32_t reserved;
+    uint64_t gross_sum[2];         /* over the instruments: 128 bits, low word first */
+    uint64_t net_sum[2];
+    int64_t gross_value_micros;    /* the same, saturated */
     int64_t net_value_micros;
     int64_t cash_micros;
-    int64_t throttle_credit;       /* in message-nanoseconds: 1e9 pays for a message */
+    int64_t throttle_credit;       /* in message-nanoseconds: 1e9 pays for a message; starts full */
     uint64_t throttle_time_ns;
-    uint64_t stale_since_ns;       /* every reference older than this is stale */
+    uint64_t market_epoch;         /* moved on by each gap, silence and session: older references are stale */
     uint32_t instrument_count;
     uint32_t require_trading_state; /* 1: an instrument whose state is unknown does not trade */
     uint64_t *counter;             /* of the risk stage */
-    gate_intent intent[GATE_STRATEGIES_MAX][2]; /* caused by a market event, by a timer */
+    gate_intent intent[GATE_STRATEGIES_MAX][GATE_INPUTS];
 } gate;
 
 /* Bytes for `open_orders_max` orders and `instruments`, 64-byte aligned. */
 uint64_t gate_bytes(uint32_t instruments, uint32_t open_orders_max);
-/* Lay out in `memory` (the caller's, zeroed here). 0 when it is too small. */
+/* Lay out in `memory` (the caller's, zeroed here, 64-byte aligned); the rest of *gate is the caller's,
+ * zeroed. 0 when it is too small. */
 int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, uint32_t open_orders_max);
 /* REJECT_NONE and the worst case reserved, or the reason. `order_id` names the order to be; `command`
  * gets all fields but the stamps and times. */

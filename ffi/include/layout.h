@@ -295,7 +295,8 @@ typedef struct {
     uint8_t side;
     uint8_t liquidity; /* the venue's flag, ASCII */
     uint8_t venue;
-    uint8_t reserved[3];
+    uint8_t reserved;
+    uint16_t session; /* names the venue session that session_sequence counts in; never the next one's */
 } exec_event;
 
 /* One non-idle turn of a stage: all that its decisions could see besides the events themselves. */

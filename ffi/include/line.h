@@ -5,8 +5,13 @@
  *           sequence > expected   a gap: RAW_GAP, keep the packet aside, ask for what is missing
  *
  * While a gap is open, later packets wait in a preallocated stash, ordered by sequence; requests are
- * repeated until the gap is filled (RAW_GAP_CLOSED) or `gap_timeout_ns` has passed (RAW_GAP_LOST, and
- * the line goes on from the first packet it holds). Heartbeats reveal gaps at the end of a burst.
+ * repeated until the gap is filled (RAW_GAP_CLOSED) or `gap_timeout_ns` has passed without progress
+ * (RAW_GAP_LOST, and the line goes on from the first packet it holds). Heartbeats reveal gaps at the end
+ * of a burst. Each RAW_GAP is followed by one of RAW_GAP_CLOSED, RAW_GAP_LOST and RAW_SESSION before the
+ * next; what is published is in sequence, once, and what is skipped is what the RAW_GAP_LOSTs count.
+ *
+ * A new session is believed once the old one has ended; its first message is number 1, whatever comes
+ * first. A packet that raw has no room for is left unread, and one given in is dropped like a lost one.
  */
 #pragma once
 #include "layout.h"
@@ -28,9 +33,11 @@ typedef struct {
     int32_t socket;          /* bound, non-blocking; the caller's */
     int32_t request_socket;  /* connected to the retransmission server, non-blocking; -1 = there is none */
     uint64_t expected;       /* next sequence to publish; 0 = take the first that comes */
-    uint64_t gap_start_time_ns; /* 0 = no gap is open */
-    uint64_t gap_end;        /* first sequence known to exist after the gap */
+    uint64_t gap_start_time_ns; /* when the gap was found, or last grew shorter */
+    uint64_t gap_end;        /* first sequence known to exist after the gap; 0 = no gap is open */
+    uint64_t gap_expected;   /* `expected` at gap_start_time_ns */
     uint64_t request_time_ns;
+    uint64_t request_end;    /* first sequence after the last request; 0 = none was sent */
     uint64_t gap_timeout_ns;
     uint64_t request_interval_ns;
     uint64_t heard_time_ns;
@@ -45,6 +52,9 @@ typedef struct {
     line_packet stash[LINE_STASH_MAX];
     line_packet packet;      /* being received */
 } line;
+
+/* Raw slots that one packet may need; raw must hold more. */
+#define LINE_RAW_SLOTS_MIN 1024
 
 /* Receive up to `packets_max` packets without blocking and publish what is in order. Returns how many
  * messages were published. */

@@ -3,14 +3,17 @@
  * A turn drains market events first, then executions, then intents: the reference prices behind a
  * decision are never older than the event that caused it, because that event stood in norm before
  * its intent stood in signal. An order's id is order_id_base + its intent's sequence + 1: rising over all
- * runs of a trading day, and known to the strategy when it publishes.
+ * runs of a trading day, and known to the strategy when it publishes. An intent is not taken before its
+ * refusal would have a place in the reject ring: none is refused in silence.
  */
 #pragma once
 #include "layout.h"
 #include "stage.h"
 #include "gate.h"
 
-enum risk_input { RISK_INPUT_NORM, RISK_INPUT_EXEC, RISK_INPUT_SIGNAL };
+/* The fourth word of a plan is no input: commands may be published up to that sequence, exclusive, so
+ * that a full cmd ring refuses the same intents in replay. */
+enum risk_input { RISK_INPUT_NORM, RISK_INPUT_EXEC, RISK_INPUT_SIGNAL, RISK_OUTPUT_LIMIT };
 
 typedef struct {
     stage_context stage;
@@ -25,11 +28,13 @@ typedef struct {
     uint64_t limits_bytes;
     uint64_t limits_generation; /* last looked at */
     uint32_t limits_in_force;  /* index into limits_copy */
+    uint32_t limits_waiting;   /* 1: the other copy is whole and newer; it comes into force in the next turn */
     uint32_t batch_max;        /* events of each input in one turn */
+    uint32_t reserved;
     uint64_t order_id_base;    /* highest order id of the day's earlier runs */
 } risk_stage;
 
-/* Prepare: take over the limits in force. 0 when no copy of them is whole. */
+/* Prepare: take over the limits in force. 0 when the copy that the page names is not whole. */
 int risk_init(risk_stage *risk);
 void risk_plan(risk_stage *risk, turn_plan *plan);
 int risk_turn(risk_stage *risk, const turn_plan *plan);

@@ -19,7 +19,9 @@
 #include "feature.h"
 #include "strategy.h"
 
-enum signal_input { SIGNAL_INPUT_NORM, SIGNAL_INPUT_EXEC, SIGNAL_INPUT_REJECT };
+/* The fourth word of a plan is no input: intents may be published up to that sequence, exclusive, so that
+ * a full ring drops the same ones in replay. */
+enum signal_input { SIGNAL_INPUT_NORM, SIGNAL_INPUT_EXEC, SIGNAL_INPUT_REJECT, SIGNAL_OUTPUT_LIMIT };
 enum signal_style { STYLE_TAKE, STYLE_JOIN };
 enum working_state { WORKING_IDLE, WORKING_PENDING, WORKING_LIVE, WORKING_CANCELING, WORKING_REPLACING };
 
@@ -74,6 +76,7 @@ typedef struct {
     uint32_t instrument_count;
     uint32_t batch_max;      /* events of each input in one turn */
     uint32_t leg;            /* of the next intent with the same cause */
+    uint64_t output_limit;   /* of this turn's plan */
     uint64_t sweep_time_ns;  /* of the last look at all working orders */
     uint64_t sweep_interval_ns;
     uint64_t roll_time_ns[8]; /* the next rolls of the trading day; 0 = none */

@@ -20,7 +20,7 @@ typedef struct {
     uint64_t offset;      /* of the next length prefix */
     uint64_t sequence;    /* of the next message, from 1 */
     uint64_t midnight_ns; /* of the trading day */
-    uint64_t speed_ppm;
+    uint64_t speed_ppm;   /* 0 is taken for 1,000,000: as recorded */
     uint64_t interval_ns;
     uint64_t start_time_ns;  /* engine clock at the first message; 0 = not yet */
     uint64_t first_time_ns;  /* origin of the first message */
@@ -28,7 +28,7 @@ typedef struct {
     uint32_t pace;           /* enum source_pace */
     uint32_t batch_max;      /* messages published by one poll */
     uint32_t finished;
-    uint32_t truncated; /* 1 when the file ends inside a message */
+    uint32_t truncated; /* 1 when the file ends inside a message, or in what is none */
 } source;
 
 /* Publish what is due by `now_ns` and fits; returns how many messages. */

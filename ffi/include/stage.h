@@ -56,6 +56,9 @@ void stage_plan(stage_context *stage, turn_plan *plan);
 void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output);
 /* The strictest of all tighteners. */
 uint8_t stage_mode(const control_page *control);
+/* 1 when this input holds its events up to `end`, the plan's sequence; else the recording is broken, and
+ * the page says so: a turn must not decide on a part of what its plan saw. */
+int stage_input_stands(stage_context *stage, const ring_reader *reader, uint64_t end);
 /* Chain one word of an output into the stage's digest: stages feed it what decisions determine, never
  * a measured time. */
 void stage_digest(stage_context *stage, uint64_t word);

@@ -7,6 +7,8 @@
 uint64_t control_kill(control_page *page) { return __atomic_add_fetch(&page->kill_epoch, 1, __ATOMIC_ACQ_REL); }
 
 int control_arm(control_page *page, uint64_t epoch) {
+    /* An epoch that has not come would arm the next kill before it happens. */
+    if (__atomic_load_n(&page->kill_epoch, __ATOMIC_ACQUIRE) != epoch) return 0;
     __atomic_store_n(&page->armed_epoch, epoch, __ATOMIC_RELEASE);
     return __atomic_load_n(&page->kill_epoch, __ATOMIC_ACQUIRE) == epoch;
 }

@@ -27,6 +27,17 @@ uint64_t digest_bytes(uint64_t seed, const void *bytes, uint64_t size) {
     return digest;
 }
 
+uint64_t digest_fields(const uint64_t *field, uint32_t count) {
+    /* Odd, of mixed bits: successive states of a splitmix generator. */
+    static const uint64_t WEIGHT[DIGEST_FIELDS_MAX] = {
+        0xe220a8397b1dcdafu, 0x6e789e6aa1b965f5u, 0x06c45d188009454fu, 0xf88bb8a8724c81edu,
+        0x1b39896a51a8749bu, 0x53cb9f0c747ea2ebu, 0x2c829abe1f4532e1u, 0xc584133ac916ab3du,
+        0x3ee5789041c98ac3u, 0xf3b8488c368cb0a7u, 0x657eecdd3cb13d09u, 0xc2d326e0055bdef7u};
+    uint64_t word = 0;
+    for (uint32_t i = 0; i < count; i++) word += field[i] * WEIGHT[i];
+    return word;
+}
+
 uint64_t digest_command(const cmd_event *command) {
     struct {
         command_id id;

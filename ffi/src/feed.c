@@ -16,6 +16,7 @@ void feed_init(feed_stage *feed) {
             feed->locate[feed->instruments[i].venue_locate] = i;
     feed->packet_start = 1;
     feed->gap_open = feed->gap_lost = feed->silent = 0;
+    if (feed->stage.lockstep && feed->source) feed->source->pace = SOURCE_FLAT_OUT; /* virtual time has no pace */
 }
 
 static itch_context context_of(const feed_stage *feed) {
@@ -36,10 +37,10 @@ static void front_end_poll(feed_stage *feed, uint64_t now_ns) {
  * once for each time that something was heard last. */
 static void silence_check(feed_stage *feed, uint64_t now_ns) {
     if (!feed->silence_ns || feed->silence_reported_ns == feed->heard_time_ns) return;
-    if (now_ns < feed->heard_time_ns + feed->silence_ns) return;
-    feed->silence_reported_ns = feed->heard_time_ns;
+    if (now_ns < feed->heard_time_ns || now_ns - feed->heard_time_ns < feed->silence_ns) return;
     raw_event *event = ring_claim_inline(&feed->raw);
-    if (!event) return;
+    if (!event) return; /* said when there is room */
+    feed->silence_reported_ns = feed->heard_time_ns;
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
     event->header.ingress_time_ns = now_ns;
     event->header.publish_time_ns = now_ns;
@@ -107,13 +108,22 @@ static void count_applied(uint64_t *counter, int status) {
     }
 }
 
-/* All that a decision downstream may read of a norm event, in one word. */
+/* All that a decision downstream may read of a norm event, in one word: neither stamps nor measured times. */
 static uint64_t norm_word(const norm_event *event) {
-    uint64_t word = event->order_ref + ((uint64_t)event->header.type << 56) + ((uint64_t)event->header.instrument << 40);
-    word = (word << 7 | word >> 57) ^ (uint64_t)event->price_ticks;
-    word = (word << 7 | word >> 57) ^ (uint64_t)event->quantity_lots ^ event->reference;
-    word = (word << 7 | word >> 57) ^ (uint64_t)event->bid_price_ticks ^ ((uint64_t)event->ask_price_ticks << 32);
-    return (word << 7 | word >> 57) ^ (uint64_t)event->bid_quantity_lots ^ ((uint64_t)event->ask_quantity_lots << 32);
+    uint64_t what = (uint64_t)event->header.type << 48 | (uint64_t)event->header.flags << 32 | event->header.instrument;
+    const uint64_t field[DIGEST_FIELDS_MAX] = {what,
+                                               event->header.origin_time_ns,
+                                               event->order_ref,
+                                               (uint64_t)event->price_ticks,
+                                               (uint64_t)event->quantity_lots,
+                                               event->reference,
+                                               (uint64_t)event->bid_price_ticks,
+                                               (uint64_t)event->ask_price_ticks,
+                                               (uint64_t)event->bid_quantity_lots,
+                                               (uint64_t)event->ask_quantity_lots,
+                                               (uint64_t)event->bid_depth_lots,
+                                               (uint64_t)event->ask_depth_lots};
+    return digest_fields(field, DIGEST_FIELDS_MAX);
 }
 
 /* A hop that a clock says was negative is counted, never wrapped. */
@@ -142,11 +152,14 @@ static void norm_commit(feed_stage *feed, norm_event *event, const raw_event *ra
 
 static void message_decode(feed_stage *feed, const raw_event *raw) {
     uint64_t *counter = feed->stage.page->counter;
-    counter[FEED_MESSAGES]++;
+    if (raw->offset == 0) counter[FEED_MESSAGES]++;
     norm_event *event = ring_claim_inline(&feed->norm);
-    if (!event) return; /* cannot be: the plan took only what fits */
+    if (!event) { /* a replay whose norm ring is smaller than the plan saw */
+        feed->stage.page->error = STAGE_ERROR_RESOURCE;
+        return;
+    }
     if (raw->length != raw->total) { /* ITCH has no message longer than one slot */
-        counter[FEED_MALFORMED]++;
+        if (raw->offset == 0) counter[FEED_MALFORMED]++;
         return;
     }
     itch_context context = context_of(feed);
@@ -169,7 +182,7 @@ static void state_publish(feed_stage *feed, const raw_event *raw, uint8_t type) 
     event->header.type = type;
     event->header.instrument = NO_INSTRUMENT;
     event->header.origin_time_ns = raw->header.ingress_time_ns;
-    event->quantity_lots = raw->total;
+    if (type == NORM_GAP) event->quantity_lots = raw->total;
     feed->message_time_ns = raw->header.ingress_time_ns;
     norm_commit(feed, event, raw);
 }
@@ -183,7 +196,7 @@ static void state_apply(feed_stage *feed, const raw_event *raw) {
         break;
     case RAW_GAP_CLOSED:
         feed->gap_open = 0;
-        state_publish(feed, raw, NORM_WHOLE);
+        if (!stale(feed)) state_publish(feed, raw, NORM_WHOLE);
         break;
     case RAW_GAP_LOST: /* orders were missed: the books stay stale until the next session */
         feed->gap_open = 0;
@@ -220,25 +233,23 @@ static void prefetch(const feed_stage *feed, uint64_t end) {
     if (order_ref) book_prefetch(feed->book, order_ref);
 }
 
+static void raw_take(feed_stage *feed, const raw_event *raw) {
+    /* A message behind its packet-mates has waited for them: that hop is recorded apart. */
+    if (feed->packet_start) feed->message_time_ns = raw->header.ingress_time_ns;
+    else hop_record(feed, HOP_WAIT, raw->header.ingress_time_ns, feed->message_time_ns);
+    feed->packet_start = (raw->header.flags & FLAG_PACKET_END) != 0;
+    silence_end(feed, raw);
+    if (raw->header.type == RAW_MESSAGE) message_decode(feed, raw);
+    else state_apply(feed, raw);
+}
+
 int feed_turn(feed_stage *feed, const turn_plan *plan) {
     uint64_t end = plan->input_sequence[0];
-    if (feed->raw_in.next >= end) return 0;
+    if (feed->raw_in.next >= end || !stage_input_stands(&feed->stage, &feed->raw_in, end)) return 0;
     if (!feed->packet_start) feed->message_time_ns = clock_read(feed->stage.clock);
-    while (feed->raw_in.next < end) {
-        const raw_event *raw = ring_front_inline(&feed->raw_in);
-        if (!raw) {
-            feed->stage.page->error = STAGE_ERROR_SEQUENCE;
-            break;
-        }
+    for (; feed->raw_in.next < end; feed->raw_in.next++) {
         prefetch(feed, end);
-        /* A message behind its packet-mates has waited for them: that hop is recorded apart. */
-        if (feed->packet_start) feed->message_time_ns = raw->header.ingress_time_ns;
-        else hop_record(feed, HOP_WAIT, raw->header.ingress_time_ns, feed->message_time_ns);
-        feed->packet_start = (raw->header.flags & FLAG_PACKET_END) != 0;
-        silence_end(feed, raw);
-        if (raw->header.type == RAW_MESSAGE) message_decode(feed, raw);
-        else state_apply(feed, raw);
-        feed->raw_in.next++;
+        raw_take(feed, ring_at_inline(&feed->raw_in, 0));
     }
     ring_release_inline(&feed->raw_in);
     feed->stage.page->counter[FEED_LIVE_ORDERS] = book_order_count(feed->book);

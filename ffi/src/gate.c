@@ -3,12 +3,12 @@
 #include "digest.h"
 #include <string.h>
 
-#define PROBES 16 /* places in which an order may lie: two cache lines of ids */
 #define NANOS 1000000000
 #define NOWHERE UINT64_MAX
 
 /* ---- layout ----------------------------------------------------------------------------------- */
 
+/* Twice the orders: a probe then ends soon, and always. */
 static uint64_t table_size(uint32_t open_orders_max) {
     uint64_t size = 64;
     while (size < 2 * (uint64_t)open_orders_max) size *= 2;
@@ -19,8 +19,7 @@ static uint64_t lines(uint64_t bytes) { return (bytes + CACHE_LINE_SIZE - 1) / C
 
 uint64_t gate_bytes(uint32_t instruments, uint32_t open_orders_max) {
     uint64_t size = table_size(open_orders_max);
-    return lines(instruments * sizeof(gate_instrument)) + lines((size + PROBES) * sizeof(uint64_t)) +
-           lines((size + PROBES) * sizeof(gate_order));
+    return lines(instruments * sizeof(gate_instrument)) + lines(size * sizeof(uint64_t)) + lines(size * sizeof(gate_order));
 }
 
 int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, uint32_t open_orders_max) {
@@ -31,58 +30,91 @@ int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, ui
     gate->instrument = (gate_instrument *)next;
     next += lines(instruments * sizeof(gate_instrument));
     gate->order_id = (uint64_t *)next;
-    next += lines((size + PROBES) * sizeof(uint64_t));
+    next += lines(size * sizeof(uint64_t));
     gate->order = (gate_order *)next;
     gate->order_mask = size - 1;
     gate->instrument_count = instruments;
+    gate->market_epoch = 1;
+    gate->throttle_credit = INT64_MAX; /* cut down to the bucket's depth at the first message */
     return 1;
 }
 
 /* ---- open orders ------------------------------------------------------------------------------ */
 
-/* Ids rise, so neighbours in time are neighbours here; the multiplier keeps id and id + size apart. */
-static uint64_t home(const gate *gate, uint64_t order_id) { return (order_id * 0x9e3779b97f4a7c15u >> 20) & gate->order_mask; }
+/* The upper half of the product spreads ids that rise by one about as evenly as can be. */
+static uint64_t home(const gate *gate, uint64_t order_id) { return (order_id * 0x9e3779b97f4a7c15u >> 32) & gate->order_mask; }
+
+/* The place that holds the order, or the free one where it would stand. */
+static uint64_t order_probe(const gate *gate, uint64_t order_id) {
+    uint64_t place = home(gate, order_id);
+    while (gate->order_id[place] && gate->order_id[place] != order_id) place = (place + 1) & gate->order_mask;
+    return place;
+}
 
 static uint64_t order_find(const gate *gate, uint64_t order_id) {
     if (!order_id) return NOWHERE;
-    uint64_t first = home(gate, order_id);
-    for (uint64_t i = first; i < first + PROBES; i++)
-        if (gate->order_id[i] == order_id) return i;
-    return NOWHERE;
+    uint64_t place = order_probe(gate, order_id);
+    return gate->order_id[place] ? place : NOWHERE;
 }
 
+/* A free place for a new order; NOWHERE when the table is as full as it may be. */
 static uint64_t order_place(const gate *gate, uint64_t order_id) {
-    uint64_t first = home(gate, order_id);
-    for (uint64_t i = first; i < first + PROBES; i++)
-        if (!gate->order_id[i]) return i;
-    return NOWHERE;
+    return 2 * (gate->open_orders + 1) > gate->order_mask + 1 ? NOWHERE : order_probe(gate, order_id);
+}
+
+/* Pull back each follower whose home does not lie between the hole and itself: no place that was once
+ * used slows a later probe. Places found before are not valid after. */
+static void order_remove(gate *gate, uint64_t hole) {
+    for (uint64_t next = (hole + 1) & gate->order_mask; gate->order_id[next]; next = (next + 1) & gate->order_mask) {
+        uint64_t start = home(gate, gate->order_id[next]);
+        if (((next - start) & gate->order_mask) < ((next - hole) & gate->order_mask)) continue;
+        gate->order_id[hole] = gate->order_id[next];
+        gate->order[hole] = gate->order[next];
+        hole = next;
+    }
+    gate->order_id[hole] = 0;
+    gate->open_orders--;
 }
 
 /* ---- values ----------------------------------------------------------------------------------- */
 
-/* Money of `lots` at `price`; saturates, so that an overflow is a breach and not a small number. */
-static int64_t value_of(const instrument_entry *entry, int64_t price_ticks, int64_t lots) {
-    __int128 value = (__int128)price_ticks * lots * entry->tick_value_micros;
+static int64_t saturate(__int128 value) {
     if (value > INT64_MAX) return INT64_MAX;
-    if (value < -INT64_MAX) return -INT64_MAX;
-    return (int64_t)value;
+    return value < -INT64_MAX ? -INT64_MAX : (int64_t)value;
+}
+
+static int64_t add(int64_t a, int64_t b) { return saturate((__int128)a + b); }
+
+/* Money of `lots` at `price`. Saturated half-way too: no more than 64 by 64 bits is ever multiplied. */
+static int64_t value_of(const instrument_entry *entry, int64_t price_ticks, int64_t lots) {
+    return saturate((__int128)saturate((__int128)price_ticks * lots) * entry->tick_value_micros);
 }
 
 /* The price against which an instrument's orders and positions are held; 0 = there is none. */
 static int64_t reference_price(const gate_instrument *state) {
-    if (state->bid_price_ticks && state->ask_price_ticks) return (state->bid_price_ticks + state->ask_price_ticks) / 2;
+    if (state->bid_price_ticks && state->ask_price_ticks)
+        return (int64_t)(((uint64_t)state->bid_price_ticks + (uint64_t)state->ask_price_ticks) / 2);
     if (state->bid_price_ticks) return state->bid_price_ticks;
     if (state->ask_price_ticks) return state->ask_price_ticks;
     return state->trade_price_ticks;
 }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t magnitude(int64_t value) { return value < 0 ? -value : value; }
+static int64_t magnitude(int64_t value) { return value < 0 ? -saturate(value) : value; }
 
 /* The largest |position| that the open orders could lead to. */
 static int64_t worst_lots(const gate_instrument *state) {
-    return larger(magnitude(state->position_lots + state->open_buy_lots),
-                  magnitude(state->position_lots - state->open_sell_lots));
+    return larger(magnitude(add(state->position_lots, state->open_buy_lots)),
+                  magnitude(add(state->position_lots, -state->open_sell_lots)));
+}
+
+static __int128 sum_of(const uint64_t *sum) { return (__int128)((unsigned __int128)sum[1] << 64 | sum[0]); }
+
+static int64_t sum_add(uint64_t *sum, int64_t from, int64_t to) {
+    __int128 value = sum_of(sum) + to - from;
+    sum[0] = (uint64_t)value;
+    sum[1] = (uint64_t)(value >> 64);
+    return saturate(value);
 }
 
 /* Keep the sums over instruments in step with this one. */
@@ -91,43 +123,51 @@ static void revalue(gate *gate, uint32_t instrument) {
     int64_t price = reference_price(state);
     int64_t gross = value_of(&gate->entry[instrument], price, worst_lots(state));
     int64_t net = value_of(&gate->entry[instrument], price, state->position_lots);
-    gate->gross_value_micros += gross - state->gross_value_micros;
-    gate->net_value_micros += net - state->net_value_micros;
+    gate->gross_value_micros = sum_add(gate->gross_sum, state->gross_value_micros, gross);
+    gate->net_value_micros = sum_add(gate->net_sum, state->net_value_micros, net);
     state->gross_value_micros = gross;
     state->net_value_micros = net;
 }
 
+/* The signed ones are stored as they are: readers view those counters as int64. */
 static void gauges(gate *gate) {
     gate->counter[RISK_OPEN_ORDERS] = gate->open_orders;
     gate->counter[RISK_GROSS_VALUE_MICROS] = (uint64_t)gate->gross_value_micros;
     gate->counter[RISK_CASH_MICROS] = (uint64_t)gate->cash_micros;
-    gate->counter[RISK_PNL_MICROS] = (uint64_t)(gate->cash_micros + gate->net_value_micros);
+    gate->counter[RISK_PNL_MICROS] = (uint64_t)add(gate->cash_micros, gate->net_value_micros);
 }
 
 /* ---- reservations ----------------------------------------------------------------------------- */
 
-static int64_t *open_lots(gate *gate, const gate_order *order) {
-    gate_instrument *state = &gate->instrument[order->instrument];
-    return order->side == SIDE_BUY ? &state->open_buy_lots : &state->open_sell_lots;
-}
-
-/* Set what an order reserves; at 0 it is closed. */
+/* Set what an order reserves; at 0 or less it is closed, and its place is another's. */
 static void reserve(gate *gate, uint64_t place, int64_t leaves_lots) {
     gate_order *order = &gate->order[place];
-    *open_lots(gate, order) += leaves_lots - order->leaves_lots;
+    uint32_t instrument = order->instrument;
+    gate_instrument *state = &gate->instrument[instrument];
+    int64_t *open_lots = order->side == SIDE_BUY ? &state->open_buy_lots : &state->open_sell_lots;
+    if (leaves_lots < 0) leaves_lots = 0;
+    *open_lots += leaves_lots - order->leaves_lots;
     order->leaves_lots = leaves_lots;
-    if (!leaves_lots) {
-        gate->order_id[place] = 0;
-        gate->open_orders--;
-    }
+    if (!leaves_lots) order_remove(gate, place);
+    revalue(gate, instrument);
+}
+
+static void order_open(gate *gate, uint64_t place, uint64_t order_id, const gate_order *order, int64_t leaves_lots) {
+    gate->order_id[place] = order_id;
+    gate->order[place] = *order;
+    gate->order[place].leaves_lots = 0;
+    gate->open_orders++;
+    reserve(gate, place, leaves_lots);
+}
+
+/* The order is no more; unknown ones are none. */
+static void order_close(gate *gate, uint64_t order_id) {
+    uint64_t place = order_find(gate, order_id);
+    if (place != NOWHERE) reserve(gate, place, 0);
 }
 
 void gate_release(gate *gate, uint64_t order_id) {
-    uint64_t place = order_find(gate, order_id);
-    if (place == NOWHERE) return;
-    uint32_t instrument = gate->order[place].instrument;
-    reserve(gate, place, 0);
-    revalue(gate, instrument);
+    order_close(gate, order_id);
     gauges(gate);
 }
 
@@ -165,6 +205,8 @@ static int check_mode(const gate *gate, const turn_plan *plan, const signal_even
 static int check_instrument(const gate *gate, const signal_event *intent, const instrument_limits *limits) {
     const instrument_entry *entry = &gate->entry[intent->header.instrument];
     if (!(entry->flags & INSTRUMENT_TRADED)) return REJECT_INSTRUMENT;
+    /* Without these no limit in money and no price step means anything. */
+    if (entry->tick_value_micros <= 0 || entry->price_increment_ticks <= 0) return REJECT_INSTRUMENT;
     if ((entry->flags & INSTRUMENT_RESTRICTED) || (limits->flags & LIMIT_BLOCKED)) return REJECT_BLOCKED;
     uint32_t state = gate->instrument[intent->header.instrument].trading_state;
     if (state == STATE_TRADING || (state == STATE_UNKNOWN && !gate->require_trading_state)) return REJECT_NONE;
@@ -173,9 +215,10 @@ static int check_instrument(const gate *gate, const signal_event *intent, const 
 
 static int check_reference(const gate *gate, const turn_plan *plan, const signal_event *intent) {
     const gate_instrument *state = &gate->instrument[intent->header.instrument];
-    if (!state->reference_time_ns) return REJECT_NO_REFERENCE;
-    if (state->reference_time_ns <= gate->stale_since_ns) return REJECT_STALE_DATA;
-    if (plan->now_ns > state->reference_time_ns + gate->limits->stale_after_ns) return REJECT_STALE_DATA;
+    if (!state->reference_epoch) return REJECT_NO_REFERENCE;
+    if (state->reference_epoch != gate->market_epoch) return REJECT_STALE_DATA;
+    uint64_t age_ns = plan->now_ns > state->reference_time_ns ? plan->now_ns - state->reference_time_ns : 0;
+    if (age_ns > gate->limits->stale_after_ns) return REJECT_STALE_DATA;
     return reference_price(state) ? REJECT_NONE : REJECT_NO_REFERENCE;
 }
 
@@ -183,7 +226,8 @@ static int check_order(const gate *gate, const signal_event *intent, const instr
     const instrument_entry *entry = &gate->entry[intent->header.instrument];
     if (intent->quantity_lots <= 0 || intent->quantity_lots > limits->order_quantity_lots_max) return REJECT_QUANTITY;
     if (intent->price_ticks <= 0 || intent->price_ticks % entry->price_increment_ticks) return REJECT_PRICE;
-    if (value_of(entry, intent->price_ticks, intent->quantity_lots) > limits->order_value_micros_max) return REJECT_ORDER_VALUE;
+    int64_t value = value_of(entry, intent->price_ticks, intent->quantity_lots);
+    if (value > limits->order_value_micros_max || value == INT64_MAX) return REJECT_ORDER_VALUE;
     int64_t reference = reference_price(&gate->instrument[intent->header.instrument]);
     __int128 distance = (__int128)magnitude(intent->price_ticks - reference) * 1000000;
     return distance > (__int128)limits->collar_ppm_max * reference ? REJECT_COLLAR : REJECT_NONE;
@@ -192,37 +236,42 @@ static int check_order(const gate *gate, const signal_event *intent, const instr
 static int check_exposure(const gate *gate, const signal_event *intent, const instrument_limits *limits, int64_t reserve_lots) {
     const gate_instrument *state = &gate->instrument[intent->header.instrument];
     gate_instrument after = *state;
-    if (intent->side == SIDE_BUY) after.open_buy_lots += reserve_lots;
-    else after.open_sell_lots += reserve_lots;
-    int64_t reach = intent->side == SIDE_BUY ? after.position_lots + after.open_buy_lots
-                                             : after.open_sell_lots - after.position_lots;
+    int64_t *open_lots = intent->side == SIDE_BUY ? &after.open_buy_lots : &after.open_sell_lots;
+    if (__builtin_add_overflow(*open_lots, reserve_lots, open_lots)) return REJECT_POSITION;
+    __int128 reach = intent->side == SIDE_BUY ? (__int128)after.position_lots + after.open_buy_lots
+                                              : (__int128)after.open_sell_lots - after.position_lots;
     if (reach > limits->position_lots_max) return REJECT_POSITION;
     if ((limits->flags & LIMIT_NO_SHORT) && intent->side == SIDE_SELL && reach > 0) return REJECT_NO_SHORT;
+    if (worst_lots(&after) <= worst_lots(state)) return REJECT_NONE;
     int64_t gross = value_of(&gate->entry[intent->header.instrument], reference_price(state), worst_lots(&after));
-    int64_t sum;
-    if (__builtin_add_overflow(gate->gross_value_micros - state->gross_value_micros, gross, &sum)) return REJECT_GROSS_VALUE;
-    return sum > gate->limits->gross_value_micros_max ? REJECT_GROSS_VALUE : REJECT_NONE;
+    __int128 sum = sum_of(gate->gross_sum) - state->gross_value_micros + gross;
+    return sum > gate->limits->gross_value_micros_max || gross == INT64_MAX ? REJECT_GROSS_VALUE : REJECT_NONE;
 }
 
 /* A token bucket as deep as one second of its rate, filled by the turn's time. */
 static int check_throttle(gate *gate, uint64_t now_ns) {
     int64_t rate = gate->limits->messages_per_second_max;
-    int64_t full = rate > INT64_MAX / NANOS ? INT64_MAX : rate * NANOS;
-    uint64_t elapsed = now_ns > gate->throttle_time_ns ? now_ns - gate->throttle_time_ns : 0;
-    __int128 credit = (__int128)gate->throttle_credit + (__int128)elapsed * rate;
-    gate->throttle_credit = credit > full ? full : (int64_t)credit;
-    gate->throttle_time_ns = now_ns;
+    if (rate <= 0) return REJECT_THROTTLE;
+    int64_t full = saturate((__int128)rate * NANOS);
+    if (now_ns > gate->throttle_time_ns) {
+        int64_t credit = saturate(gate->throttle_credit + (__int128)(now_ns - gate->throttle_time_ns) * rate);
+        gate->throttle_credit = credit;
+        gate->throttle_time_ns = now_ns;
+    }
+    if (gate->throttle_credit > full) gate->throttle_credit = full;
     return gate->throttle_credit < NANOS ? REJECT_THROTTLE : REJECT_NONE;
 }
 
-/* A strategy's intents rise in (cause, leg); one that does not was seen before. */
+/* Within a strategy's epoch, intents of one input rise in (cause, leg); one that does not was seen before. */
 static int check_repetition(gate *gate, const signal_event *intent) {
-    if (intent->strategy >= GATE_STRATEGIES_MAX) return REJECT_DUPLICATE;
-    gate_intent *last = &gate->intent[intent->strategy][intent->header.cause_input == INPUT_TIMER];
+    if (intent->strategy >= GATE_STRATEGIES_MAX || intent->header.cause_input >= GATE_INPUTS) return REJECT_DUPLICATE;
+    gate_intent *last = &gate->intent[intent->strategy][intent->header.cause_input];
     uint64_t cause = intent->header.cause_sequence;
-    if (last->seen && (cause < last->cause_sequence || (cause == last->cause_sequence && intent->leg <= last->leg)))
-        return REJECT_DUPLICATE;
-    *last = (gate_intent){.cause_sequence = cause, .leg = intent->leg, .seen = 1};
+    int later = intent->strategy_epoch != last->epoch ? intent->strategy_epoch > last->epoch
+                : cause != last->cause_sequence       ? cause > last->cause_sequence
+                                                      : intent->leg > last->leg;
+    if (last->seen && !later) return REJECT_DUPLICATE;
+    *last = (gate_intent){.cause_sequence = cause, .leg = intent->leg, .epoch = intent->strategy_epoch, .seen = 1};
     return REJECT_NONE;
 }
 
@@ -297,18 +346,16 @@ int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, ui
     REQUIRE(check_exposure(gate, intent, limits, lots));
     uint64_t place = order_place(gate, order_id);
     if (place == NOWHERE || (int64_t)gate->open_orders >= gate->limits->open_orders_max) return REJECT_OPEN_ORDERS;
+    if (!order_id || gate->order_id[place]) return REJECT_DUPLICATE;
     REQUIRE(check_throttle(gate, plan->now_ns));
-    REQUIRE(check_repetition(gate, intent));
+    REQUIRE(check_repetition(gate, intent)); /* last: what it remembers was approved */
     gate->throttle_credit -= NANOS;
-    gate->order_id[place] = order_id;
-    gate->order[place] = (gate_order){.quantity_lots = intent->quantity_lots,
-                                      .price_ticks = intent->price_ticks,
-                                      .filled_lots = intent->quantity_lots - lots,
-                                      .instrument = instrument,
-                                      .side = intent->side};
-    gate->open_orders++;
-    reserve(gate, place, lots);
-    revalue(gate, instrument);
+    gate_order order = {.quantity_lots = intent->quantity_lots,
+                        .price_ticks = intent->price_ticks,
+                        .filled_lots = intent->quantity_lots - lots,
+                        .instrument = instrument,
+                        .side = intent->side};
+    order_open(gate, place, order_id, &order, lots);
     gauges(gate);
     command_fill(gate, plan, intent, order_id, command);
     return REJECT_NONE;
@@ -319,13 +366,15 @@ int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, ui
 /* A fill moves the position whether or not its order is known: it happened. */
 static void fill_apply(gate *gate, const exec_event *execution, int sign) {
     uint32_t instrument = execution->header.instrument;
-    int64_t bought = (execution->side == SIDE_BUY ? 1 : -1) * sign * execution->quantity_lots;
+    int64_t lots = saturate(execution->quantity_lots);
+    int64_t bought = (execution->side == SIDE_BUY ? 1 : -1) * sign * lots;
     gate_instrument *state = &gate->instrument[instrument];
     gate->counter[RISK_POSITION_LOTS] -= (uint64_t)magnitude(state->position_lots);
-    state->position_lots += bought;
+    state->position_lots = add(state->position_lots, bought);
     gate->counter[RISK_POSITION_LOTS] += (uint64_t)magnitude(state->position_lots);
-    gate->cash_micros -= value_of(&gate->entry[instrument], execution->price_ticks, bought);
-    gate->counter[execution->side == SIDE_BUY ? RISK_BOUGHT_LOTS : RISK_SOLD_LOTS] += (uint64_t)(sign * execution->quantity_lots);
+    gate->cash_micros = add(gate->cash_micros, -value_of(&gate->entry[instrument], execution->price_ticks, bought));
+    gate->counter[execution->side == SIDE_BUY ? RISK_BOUGHT_LOTS : RISK_SOLD_LOTS] += (uint64_t)(sign * lots);
+    revalue(gate, instrument);
 }
 
 static void fill(gate *gate, const exec_event *execution) {
@@ -336,56 +385,82 @@ static void fill(gate *gate, const exec_event *execution) {
         return;
     }
     gate_order *order = &gate->order[place];
-    order->filled_lots += execution->quantity_lots;
-    int64_t leaves = order->leaves_lots - execution->quantity_lots;
+    order->filled_lots = add(order->filled_lots, execution->quantity_lots);
+    int64_t leaves = add(order->leaves_lots, -saturate(execution->quantity_lots));
     if (leaves < 0) gate->counter[RISK_OVERFILLS]++;
-    reserve(gate, place, leaves > 0 ? leaves : 0);
+    reserve(gate, place, leaves);
 }
 
 static void cancel_apply(gate *gate, const exec_event *execution) {
     uint64_t place = order_find(gate, execution->order_id);
+    if (place != NOWHERE) reserve(gate, place, execution->leaves_lots);
+}
+
+/* The venue says what is live. An order given up here that turns out to live is taken up again; with
+ * no place left for it, it is counted and its fills still move the position. */
+static void order_rests(gate *gate, const exec_event *execution, int64_t filled_lots) {
+    uint64_t place = order_find(gate, execution->order_id);
+    if (place != NOWHERE) {
+        gate->order[place].filled_lots = larger(gate->order[place].filled_lots, filled_lots);
+        reserve(gate, place, execution->leaves_lots);
+        return;
+    }
+    if (execution->leaves_lots <= 0 || execution->side > SIDE_SELL || !execution->order_id) return;
+    gate->counter[RISK_UNKNOWN_EXECUTIONS]++;
+    place = order_place(gate, execution->order_id);
     if (place == NOWHERE) return;
-    int64_t leaves = gate->order[place].leaves_lots - execution->quantity_lots;
-    if (execution->leaves_lots <= 0 || leaves < 0) leaves = 0;
-    reserve(gate, place, leaves);
+    gate_order order = {.quantity_lots = execution->leaves_lots,
+                        .price_ticks = execution->price_ticks,
+                        .filled_lots = filled_lots,
+                        .instrument = execution->header.instrument,
+                        .side = execution->side};
+    order_open(gate, place, execution->order_id, &order, execution->leaves_lots);
 }
 
 /* The replacement takes over what its order had filled, at the venue's own figure of what is left. */
 static void replace_apply(gate *gate, const exec_event *execution) {
     uint64_t old = order_find(gate, execution->target_order_id);
-    uint64_t new = order_find(gate, execution->order_id);
-    if (new != NOWHERE) {
-        if (old != NOWHERE) gate->order[new].filled_lots = gate->order[old].filled_lots;
-        reserve(gate, new, execution->leaves_lots > 0 ? execution->leaves_lots : 0);
-    }
-    if (old != NOWHERE) reserve(gate, old, 0);
+    int64_t filled_lots = old == NOWHERE ? 0 : gate->order[old].filled_lots;
+    if (old != NOWHERE && execution->target_order_id != execution->order_id) reserve(gate, old, 0);
+    order_rests(gate, execution, filled_lots);
+}
+
+/* Only an order that is known can be restated; of a dead one the venue would not speak. */
+static void restate_apply(gate *gate, const exec_event *execution) {
+    uint64_t place = order_find(gate, execution->order_id);
+    if (place != NOWHERE && execution->leaves_lots > 0) reserve(gate, place, execution->leaves_lots);
+}
+
+/* 1 when the venue's number says that this was applied before. A new session counts from 1 again, so
+ * the numbers are compared within the session that the execution names. */
+static int repeated(gate *gate, const exec_event *execution) {
+    if (!execution->session_sequence) return 0; /* made here */
+    if (execution->session != gate->session) gate->last_session_sequence = 0;
+    gate->session = execution->session;
+    if (execution->session_sequence <= gate->last_session_sequence) return 1;
+    gate->last_session_sequence = execution->session_sequence;
+    return 0;
 }
 
 void gate_execution(gate *gate, const exec_event *execution) {
     gate->counter[RISK_EXECUTIONS]++;
-    if (execution->session_sequence) {
-        if (execution->session_sequence <= gate->last_session_sequence) {
-            gate->counter[RISK_DUPLICATE_EXECUTIONS]++;
-            return;
-        }
-        gate->last_session_sequence = execution->session_sequence;
+    if (repeated(gate, execution)) {
+        gate->counter[RISK_DUPLICATE_EXECUTIONS]++;
+        return;
     }
     if (execution->header.instrument >= gate->instrument_count) return; /* of the session, not of an order */
     switch (execution->header.type) {
+    case EXEC_ACCEPTED: order_rests(gate, execution, 0); break;
     case EXEC_FILL: fill(gate, execution); break;
     case EXEC_BROKEN: fill_apply(gate, execution, -1); break;
     case EXEC_CANCELED: cancel_apply(gate, execution); break;
     case EXEC_REPLACED: replace_apply(gate, execution); break;
+    case EXEC_RESTATED: restate_apply(gate, execution); break;
     case EXEC_REJECTED:
     case EXEC_REFUSED:
-    case EXEC_REPLACE_REJECTED: {
-        uint64_t place = order_find(gate, execution->order_id);
-        if (place != NOWHERE) reserve(gate, place, 0);
-        break;
-    }
+    case EXEC_REPLACE_REJECTED: order_close(gate, execution->order_id); break;
     default: return;
     }
-    revalue(gate, execution->header.instrument);
     gauges(gate);
 }
 
@@ -395,20 +470,28 @@ static int is_print(uint8_t type) {
     return type == NORM_EXECUTE || type == NORM_EXECUTE_PRICE || type == NORM_TRADE || type == NORM_CROSS;
 }
 
+/* Prices of before a gap, a silence or a new session say nothing of now. */
+static int breaks_market(uint8_t type) {
+    return type == NORM_GAP || type == NORM_SILENT || type == NORM_OVERRUN || type == NORM_WHOLE;
+}
+
 void gate_market(gate *gate, const turn_plan *plan, const norm_event *event) {
     uint8_t type = event->header.type;
     if (event->header.instrument >= gate->instrument_count) {
-        if (type == NORM_GAP || type == NORM_SILENT) gate->stale_since_ns = plan->now_ns;
+        if (breaks_market(type)) gate->market_epoch++;
         return;
     }
     gate_instrument *state = &gate->instrument[event->header.instrument];
     if (type == NORM_STATUS) state->trading_state = (uint32_t)event->order_ref;
     if (event->header.flags & FLAG_STALE) return;
+    int64_t before = reference_price(state);
     state->reference_time_ns = plan->now_ns;
-    if (is_print(type)) state->trade_price_ticks = event->price_ticks;
-    if (!(event->header.flags & FLAG_TOP)) return;
+    state->reference_epoch = gate->market_epoch;
+    if (is_print(type) && event->price_ticks > 0) state->trade_price_ticks = event->price_ticks;
+    /* Not by FLAG_TOP: the top may have moved while events were stale. */
     state->bid_price_ticks = event->bid_price_ticks;
     state->ask_price_ticks = event->ask_price_ticks;
+    if (reference_price(state) == before) return;
     if (state->position_lots || state->open_buy_lots || state->open_sell_lots) {
         revalue(gate, event->header.instrument);
         gauges(gate);

@@ -30,7 +30,8 @@ static inline void raw_publish(ring_writer *raw, const raw_stamp *stamp, const u
         event->header.publish_time_ns = stamp->ingress_time_ns;
         event->header.type = stamp->type;
         event->header.cause_input = INPUT_NONE;
-        event->header.flags = stamp->flags;
+        int last = offset + part == length;
+        event->header.flags = (uint16_t)(last ? stamp->flags : stamp->flags & ~FLAG_PACKET_END);
         event->header.instrument = NO_INSTRUMENT;
         event->session_sequence = stamp->sequence;
         event->length = (uint16_t)part;

@@ -15,30 +15,45 @@ static int limits_take(risk_stage *risk) {
     risk->limits_generation = generation;
     uint64_t offset = page->copy_offset[generation & 1];
     limits_header *spare = risk->limits_copy[!risk->limits_in_force];
+    risk->limits_waiting = 0;
     memcpy(spare, (const uint8_t *)page + offset, risk->limits_bytes);
     uint64_t count_max = (risk->limits_bytes - sizeof(limits_header)) / sizeof(instrument_limits);
-    if (spare->count > count_max || gate_limits_checksum(spare) != spare->checksum) {
+    const limits_header *current = risk->gate.limits;
+    int whole = spare->count <= count_max && gate_limits_checksum(spare) == spare->checksum;
+    /* A turn names the limits by their version: two that bear the same could not be told apart. */
+    int same_name = whole && current && (uint32_t)current->version == (uint32_t)spare->version;
+    if (same_name && current->checksum == spare->checksum) return 0;
+    if (!whole || same_name) {
         risk->stage.page->counter[RISK_LIMITS_REFUSED]++;
         return 0;
     }
+    risk->limits_waiting = 1;
     return 1;
 }
 
-/* The version that a turn decides by; a copy taken over in planning comes into force in the turn. */
-static void limits_apply(risk_stage *risk, uint32_t version) {
-    const limits_header *current = risk->limits_copy[risk->limits_in_force];
-    if ((uint32_t)current->version == version) return;
-    if ((uint32_t)risk->limits_copy[!risk->limits_in_force]->version != version) return;
+/* The version that a turn decides by; a copy taken over in planning comes into force in the turn, idle
+ * or not: until something is decided by it, nobody can tell when it came. 0 when it is not at hand. */
+static int limits_apply(risk_stage *risk, uint32_t version) {
+    if ((uint32_t)risk->gate.limits->version == version) return 1;
+    const limits_header *other = risk->limits_copy[!risk->limits_in_force];
+    if (!risk->limits_waiting) limits_take(risk); /* replay: nobody planned */
+    if (!risk->limits_waiting || (uint32_t)other->version != version) {
+        risk->stage.page->error = STAGE_ERROR_SEQUENCE;
+        return 0;
+    }
+    risk->limits_waiting = 0;
     risk->limits_in_force = !risk->limits_in_force;
-    risk->gate.limits = risk->limits_copy[risk->limits_in_force];
+    risk->gate.limits = other;
+    return 1;
 }
 
 int risk_init(risk_stage *risk) {
     risk->limits_generation = UINT64_MAX;
+    risk->gate.limits = NULL;
     if (!limits_take(risk)) return 0;
+    risk->limits_waiting = 0;
     risk->limits_in_force = !risk->limits_in_force;
     risk->gate.limits = risk->limits_copy[risk->limits_in_force];
-    risk->gate.throttle_credit = 0;
     risk->gate.counter = risk->stage.page->counter;
     return 1;
 }
@@ -47,15 +62,19 @@ int risk_init(risk_stage *risk) {
 
 void risk_plan(risk_stage *risk, turn_plan *plan) {
     stage_plan(&risk->stage, plan);
-    plan->limits_version = (uint32_t)risk->gate.limits->version;
-    if (limits_take(risk)) plan->limits_version = (uint32_t)risk->limits_copy[!risk->limits_in_force]->version;
+    limits_take(risk);
+    uint32_t newest = risk->limits_waiting ? !risk->limits_in_force : risk->limits_in_force;
+    plan->limits_version = (uint32_t)risk->limits_copy[newest]->version;
     memset(plan->input_sequence, 0, sizeof plan->input_sequence);
     /* Intents are counted first: each one's cause then stands in norm by the time norm is counted. */
-    plan->input_sequence[RISK_INPUT_SIGNAL] = risk->signal.next + ring_available_inline(&risk->signal, risk->batch_max);
+    uint64_t refusals = ring_room_inline(&risk->reject);
+    uint64_t intents_max = refusals < risk->batch_max ? refusals : risk->batch_max;
+    plan->input_sequence[RISK_INPUT_SIGNAL] = risk->signal.next + ring_available_inline(&risk->signal, intents_max);
     plan->input_sequence[RISK_INPUT_EXEC] = risk->exec.next + ring_available_inline(&risk->exec, risk->batch_max);
     uint64_t waiting = plan->input_sequence[RISK_INPUT_SIGNAL] - risk->signal.next;
     uint64_t norm_max = waiting ? risk->norm.mask + 1 : risk->batch_max;
     plan->input_sequence[RISK_INPUT_NORM] = risk->norm.next + ring_available_inline(&risk->norm, norm_max);
+    plan->input_sequence[RISK_OUTPUT_LIMIT] = risk->cmd.next + ring_room_inline(&risk->cmd);
 }
 
 /* ---- one intent --------------------------------------------------------------------------------- */
@@ -66,8 +85,8 @@ static void refuse(risk_stage *risk, const signal_event *intent, uint64_t order_
     counter[RISK_REJECTS + reason]++;
     stage_digest(&risk->stage, order_id << 8 | (uint64_t)reason);
     exec_event *event = ring_claim_inline(&risk->reject);
-    if (!event) {
-        counter[RISK_RING_FULL]++; /* the strategy gives the order up by its own time limit */
+    if (!event) { /* a replay whose reject ring is smaller than the plan saw */
+        risk->stage.page->error = STAGE_ERROR_RESOURCE;
         return;
     }
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
@@ -87,24 +106,16 @@ static void refuse(risk_stage *risk, const signal_event *intent, uint64_t order_
     ring_commit_inline(&risk->reject);
 }
 
-static uint32_t span(uint64_t from, uint64_t to) {
-    if (to < from) return 0;
+/* A hop that a clock says was negative is counted, never wrapped. */
+static uint32_t span(risk_stage *risk, uint64_t from, uint64_t to) {
+    if (to < from) {
+        risk->stage.page->counter[RISK_NEGATIVE_HOPS]++;
+        return 0;
+    }
     return to - from > UINT32_MAX ? UINT32_MAX : (uint32_t)(to - from);
 }
 
-static void intent_decide(risk_stage *risk, const turn_plan *plan, const signal_event *intent) {
-    uint64_t order_id = risk->order_id_base + risk->signal.next + 1;
-    risk->stage.page->counter[RISK_SIGNALS]++;
-    cmd_event *command = ring_claim_inline(&risk->cmd);
-    if (!command) {
-        refuse(risk, intent, order_id, REJECT_RING_FULL);
-        return;
-    }
-    int reason = gate_check(&risk->gate, plan, intent, order_id, command);
-    if (reason != REJECT_NONE) {
-        refuse(risk, intent, order_id, reason);
-        return;
-    }
+static void command_publish(risk_stage *risk, const signal_event *intent, cmd_event *command) {
     risk->stage.page->counter[RISK_APPROVED]++;
     stage_digest(&risk->stage, command->digest);
     command->header.cause_sequence = risk->signal.next;
@@ -112,9 +123,27 @@ static void intent_decide(risk_stage *risk, const turn_plan *plan, const signal_
     command->header.origin_time_ns = intent->header.origin_time_ns;
     command->header.ingress_time_ns = intent->header.ingress_time_ns;
     command->feed_ns = intent->feed_ns;
-    command->signal_ns = span(intent->header.ingress_time_ns + intent->feed_ns, intent->header.publish_time_ns);
+    command->signal_ns = span(risk, intent->header.ingress_time_ns + intent->feed_ns, intent->header.publish_time_ns);
     command->header.publish_time_ns = clock_read(risk->stage.clock);
     ring_commit_inline(&risk->cmd);
+}
+
+static void intent_decide(risk_stage *risk, const turn_plan *plan, const signal_event *intent) {
+    uint64_t order_id = risk->order_id_base + risk->signal.next + 1;
+    risk->stage.page->counter[RISK_SIGNALS]++;
+    if (risk->cmd.next >= plan->input_sequence[RISK_OUTPUT_LIMIT]) {
+        risk->stage.page->counter[RISK_RING_FULL]++;
+        refuse(risk, intent, order_id, REJECT_RING_FULL);
+        return;
+    }
+    cmd_event *command = ring_claim_inline(&risk->cmd);
+    if (!command) { /* a replay whose cmd ring is smaller than the plan saw */
+        risk->stage.page->error = STAGE_ERROR_RESOURCE;
+        return;
+    }
+    int reason = gate_check(&risk->gate, plan, intent, order_id, command);
+    if (reason == REJECT_NONE) command_publish(risk, intent, command);
+    else refuse(risk, intent, order_id, reason);
 }
 
 /* ---- the turn ----------------------------------------------------------------------------------- */
@@ -124,38 +153,38 @@ static int drained(const risk_stage *risk, const turn_plan *plan) {
            risk->signal.next >= plan->input_sequence[RISK_INPUT_SIGNAL];
 }
 
-/* The next event of an input up to the plan's sequence, or NULL; a plan that asks for events that are
- * not there is a broken recording. */
-static const void *next_event(risk_stage *risk, ring_reader *reader, uint64_t end) {
-    if (reader->next >= end) return NULL;
-    const void *event = ring_front_inline(reader);
-    if (!event) risk->stage.page->error = STAGE_ERROR_SEQUENCE;
-    return event;
+static int inputs_stand(risk_stage *risk, const turn_plan *plan) {
+    return stage_input_stands(&risk->stage, &risk->norm, plan->input_sequence[RISK_INPUT_NORM]) &&
+           stage_input_stands(&risk->stage, &risk->exec, plan->input_sequence[RISK_INPUT_EXEC]) &&
+           stage_input_stands(&risk->stage, &risk->signal, plan->input_sequence[RISK_INPUT_SIGNAL]);
+}
+
+static void market_drain(risk_stage *risk, const turn_plan *plan) {
+    for (; risk->norm.next < plan->input_sequence[RISK_INPUT_NORM]; risk->norm.next++) {
+        gate_market(&risk->gate, plan, ring_at_inline(&risk->norm, 0));
+        risk->stage.page->counter[RISK_MARKET_EVENTS]++;
+    }
+    ring_release_inline(&risk->norm);
+}
+
+static void executions_drain(risk_stage *risk, const turn_plan *plan) {
+    for (; risk->exec.next < plan->input_sequence[RISK_INPUT_EXEC]; risk->exec.next++)
+        gate_execution(&risk->gate, ring_at_inline(&risk->exec, 0));
+    ring_release_inline(&risk->exec);
+}
+
+static void intents_drain(risk_stage *risk, const turn_plan *plan) {
+    for (; risk->signal.next < plan->input_sequence[RISK_INPUT_SIGNAL]; risk->signal.next++)
+        intent_decide(risk, plan, ring_at_inline(&risk->signal, 0));
+    ring_release_inline(&risk->signal);
 }
 
 int risk_turn(risk_stage *risk, const turn_plan *plan) {
-    if (drained(risk, plan)) return 0;
-    limits_apply(risk, plan->limits_version);
+    if (!limits_apply(risk, plan->limits_version) || drained(risk, plan) || !inputs_stand(risk, plan)) return 0;
     risk->stage.page->counter[RISK_MODE] = plan->killed ? MODE_HALTED : plan->mode;
-    const norm_event *market;
-    while ((market = next_event(risk, &risk->norm, plan->input_sequence[RISK_INPUT_NORM]))) {
-        gate_market(&risk->gate, plan, market);
-        risk->stage.page->counter[RISK_MARKET_EVENTS]++;
-        risk->norm.next++;
-    }
-    ring_release_inline(&risk->norm);
-    const exec_event *execution;
-    while ((execution = next_event(risk, &risk->exec, plan->input_sequence[RISK_INPUT_EXEC]))) {
-        gate_execution(&risk->gate, execution);
-        risk->exec.next++;
-    }
-    ring_release_inline(&risk->exec);
-    const signal_event *intent;
-    while ((intent = next_event(risk, &risk->signal, plan->input_sequence[RISK_INPUT_SIGNAL]))) {
-        intent_decide(risk, plan, intent);
-        risk->signal.next++;
-    }
-    ring_release_inline(&risk->signal);
+    market_drain(risk, plan);
+    executions_drain(risk, plan);
+    intents_drain(risk, plan);
     stage_record(&risk->stage, plan, &risk->cmd);
     return 1;
 }

@@ -1,6 +1,7 @@
 /* signal_stage.c: the signal stage. See include/signal_stage.h. */
 #include "signal_stage.h"
 #include "clock_inline.h"
+#include "digest.h"
 #include "ring_inline.h"
 #include <string.h>
 
@@ -20,6 +21,7 @@ void signal_plan(signal_stage *signal, turn_plan *plan) {
     plan->input_sequence[SIGNAL_INPUT_NORM] = signal->norm.next + ring_available_inline(&signal->norm, signal->batch_max);
     plan->input_sequence[SIGNAL_INPUT_EXEC] = signal->exec.next + ring_available_inline(&signal->exec, signal->batch_max);
     plan->input_sequence[SIGNAL_INPUT_REJECT] = signal->reject.next + ring_available_inline(&signal->reject, signal->batch_max);
+    plan->input_sequence[SIGNAL_OUTPUT_LIMIT] = signal->signal.next + ring_room_inline(&signal->signal);
 }
 
 /* ---- working orders ----------------------------------------------------------------------------- */
@@ -58,14 +60,35 @@ typedef struct {
     int16_t component[COMPONENTS_MAX];
 } opinion;
 
+/* What the decision determined, in one word. */
+static uint64_t intent_word(const signal_event *event) {
+    uint64_t score;
+    memcpy(&score, &event->score, sizeof score);
+    const uint64_t field[] = {(uint64_t)event->header.instrument << 32 | (uint64_t)event->header.type << 24 |
+                                  (uint64_t)event->side << 16 | (uint64_t)event->time_in_force << 8 | event->leg,
+                              event->header.cause_sequence,
+                              event->header.cause_input,
+                              (uint64_t)event->price_ticks,
+                              (uint64_t)event->quantity_lots,
+                              event->target_order_id,
+                              score,
+                              (uint64_t)event->bid_price_ticks,
+                              (uint64_t)event->ask_price_ticks};
+    return digest_fields(field, sizeof field / sizeof field[0]);
+}
+
 /* Everything of the intent that a decision determined; publishes and returns the order id, or 0 when
  * the ring is full: an order that would come late is worse than none. */
 static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, uint32_t instrument, uint8_t type,
                                const working_order *order, int64_t price_ticks, int64_t quantity_lots, const opinion *opinion) {
     uint64_t *counter = signal->stage.page->counter;
-    signal_event *event = signal->leg < LEGS_MAX ? ring_claim_inline(&signal->signal) : NULL;
-    if (!event) {
+    if (signal->leg >= LEGS_MAX || signal->signal.next >= signal->output_limit) {
         counter[SIGNAL_RING_FULL]++;
+        return 0;
+    }
+    signal_event *event = ring_claim_inline(&signal->signal);
+    if (!event) { /* a replay whose ring is smaller than the plan saw */
+        signal->stage.page->error = STAGE_ERROR_RESOURCE;
         return 0;
     }
     event->header.cause_sequence = cause->sequence;
@@ -91,8 +114,7 @@ static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, 
     event->time_in_force = signal->config.style == STYLE_TAKE ? TIF_IOC : TIF_DAY;
     memset(event->reserved, 0, sizeof event->reserved);
     memcpy(event->component, opinion->component, sizeof event->component);
-    stage_digest(&signal->stage, (uint64_t)price_ticks ^ (uint64_t)quantity_lots << 32 ^ (uint64_t)instrument << 16 ^ type ^
-                                     (uint64_t)order->side << 8 ^ cause->sequence << 20);
+    stage_digest(&signal->stage, intent_word(event));
     event->header.publish_time_ns = clock_read(signal->stage.clock);
     ring_commit_inline(&signal->signal);
     counter[SIGNAL_SIGNALS]++;
@@ -145,18 +167,20 @@ static void place(signal_stage *signal, const turn_plan *plan, const intent_caus
 
 /* ---- decisions ---------------------------------------------------------------------------------- */
 
-/* Would the wished position still be within the strategy's own bound? */
+/* Would the wished position still be within the strategy's own bound? The way back is always open. */
 static int position_allows(const signal_stage *signal, const working_order *order, double score) {
-    int64_t after = order->position_lots + (score > 0 ? 1 : -1) * signal->config.order_quantity_lots;
-    int64_t bound = signal->config.position_lots_max;
-    return after <= bound && after >= -bound;
+    int64_t toward = score > 0 ? order->position_lots : -order->position_lots;
+    return toward + signal->config.order_quantity_lots <= signal->config.position_lots_max;
 }
+
+/* An instant that has not come yet is no time ago. */
+static uint64_t since(uint64_t then_ns, uint64_t now_ns) { return now_ns > then_ns ? now_ns - then_ns : 0; }
 
 static void decide_idle(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument, const opinion *view) {
     const working_order *order = &signal->order[instrument];
     double threshold = signal->config.strategy.threshold;
     if (view->score < threshold && view->score > -threshold) return;
-    if (order->placed_time_ns && plan->now_ns < order->placed_time_ns + signal->config.cooldown_ns) {
+    if (order->placed_time_ns && since(order->placed_time_ns, plan->now_ns) < signal->config.cooldown_ns) {
         signal->stage.page->counter[SIGNAL_SUPPRESSED_COOLDOWN]++;
         return;
     }
@@ -175,7 +199,7 @@ static void decide_live(signal_stage *signal, const turn_plan *plan, const inten
     int64_t touch = buy ? order->bid_price_ticks : order->ask_price_ticks;
     int left_behind = buy ? touch > order->price_ticks : touch < order->price_ticks;
     if (signal->config.style == STYLE_JOIN && left_behind &&
-        plan->now_ns >= order->request_time_ns + signal->config.replace_interval_ns)
+        since(order->request_time_ns, plan->now_ns) >= signal->config.replace_interval_ns)
         replace(signal, plan, cause, instrument, touch, view);
 }
 
@@ -187,12 +211,13 @@ static void evaluate(signal_stage *signal, const turn_plan *plan, const norm_eve
     opinion view;
     view.score = strategy_score(&signal->config.strategy, value, ready, view.component);
     signal->stage.page->counter[SIGNAL_EVALUATIONS]++;
-    uint64_t feed_ns = event->header.publish_time_ns - event->header.ingress_time_ns;
+    if (event->header.publish_time_ns < event->header.ingress_time_ns) signal->stage.page->counter[SIGNAL_NEGATIVE_HOPS]++;
+    uint64_t feed_ns = since(event->header.ingress_time_ns, event->header.publish_time_ns);
     intent_cause cause = {.sequence = signal->norm.next,
                           .input = INPUT_NORM,
                           .origin_time_ns = event->header.origin_time_ns,
                           .ingress_time_ns = event->header.ingress_time_ns,
-                          .feed_ns = feed_ns > UINT32_MAX ? 0 : (uint32_t)feed_ns};
+                          .feed_ns = feed_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)feed_ns};
     signal->leg = 0;
     if (order->state == WORKING_IDLE) decide_idle(signal, plan, &cause, instrument, &view);
     else if (order->state == WORKING_LIVE) decide_live(signal, plan, &cause, instrument, &view);
@@ -220,13 +245,19 @@ static void market_event(signal_stage *signal, const turn_plan *plan, const norm
 
 /* ---- executions --------------------------------------------------------------------------------- */
 
-static void refused(signal_stage *signal, uint32_t instrument, uint64_t order_id) {
+/* A cancel or replacement that did not go through leaves its order as it was: unless the gate has no
+ * such order any more, which then has been answered for, or was refused without our hearing of it. */
+static void refused(signal_stage *signal, const exec_event *execution) {
+    uint32_t instrument = execution->header.instrument;
     working_order *order = &signal->order[instrument];
-    if (order->request_id == order_id && order->request_id) {
+    if (order->state == WORKING_IDLE) return;
+    if (order->order_id == execution->order_id) {
+        working_close(signal, instrument);
+    } else if (order->request_id == execution->order_id) {
         order->request_id = 0;
         order->state = WORKING_LIVE;
-    } else if (order->order_id == order_id && order->order_id) {
-        working_close(signal, instrument);
+        int gone = execution->header.type == EXEC_REFUSED && execution->reason == REJECT_UNKNOWN_ORDER;
+        if (gone) working_close(signal, instrument);
     }
 }
 
@@ -243,40 +274,54 @@ static void filled(signal_stage *signal, const exec_event *execution, int sign) 
 static void replaced(signal_stage *signal, const exec_event *execution) {
     uint32_t instrument = execution->header.instrument;
     working_order *order = &signal->order[instrument];
-    if (order->order_id != execution->target_order_id) return;
+    if (order->state == WORKING_IDLE || order->order_id != execution->target_order_id) return;
     order->order_id = execution->order_id;
-    order->price_ticks = order->request_price_ticks;
+    order->price_ticks = execution->price_ticks > 0 ? execution->price_ticks : order->request_price_ticks;
     order->request_id = 0;
     order->leaves_lots = execution->leaves_lots;
     order->state = WORKING_LIVE;
     if (execution->leaves_lots <= 0) working_close(signal, instrument);
 }
 
-static void execution_event(signal_stage *signal, const exec_event *execution) {
-    uint32_t instrument = execution->header.instrument;
-    if (instrument >= signal->instrument_count) return;
-    working_order *order = &signal->order[instrument];
+/* The venue's figure of what is live; at 0 the order is no more. */
+static void leaves_set(signal_stage *signal, const exec_event *execution) {
+    signal->order[execution->header.instrument].leaves_lots = execution->leaves_lots;
+    if (execution->leaves_lots <= 0) working_close(signal, execution->header.instrument);
+}
+
+/* What happened to the very order that is at work. */
+static void order_event(signal_stage *signal, const exec_event *execution) {
+    working_order *order = &signal->order[execution->header.instrument];
+    if (order->state == WORKING_IDLE || order->order_id != execution->order_id) return;
     switch (execution->header.type) {
     case EXEC_ACCEPTED:
-        if (order->order_id != execution->order_id || order->state == WORKING_IDLE) return;
-        order->leaves_lots = execution->leaves_lots;
         if (order->state == WORKING_PENDING) order->state = WORKING_LIVE;
+        leaves_set(signal, execution);
         return;
+    case EXEC_RESTATED:
+        if (execution->price_ticks > 0) order->price_ticks = execution->price_ticks;
+        if (execution->leaves_lots > 0) order->leaves_lots = execution->leaves_lots;
+        return;
+    case EXEC_CANCELED: leaves_set(signal, execution); return;
+    case EXEC_CANCEL_REJECTED:
+        if (order->state != WORKING_CANCELING) return;
+        order->request_id = 0;
+        order->state = WORKING_LIVE;
+        return;
+    default: return;
+    }
+}
+
+static void execution_event(signal_stage *signal, const exec_event *execution) {
+    if (execution->header.instrument >= signal->instrument_count) return;
+    switch (execution->header.type) {
     case EXEC_FILL: filled(signal, execution, 1); return;
     case EXEC_BROKEN: filled(signal, execution, -1); return;
     case EXEC_REPLACED: replaced(signal, execution); return;
-    case EXEC_CANCELED:
-        if (order->order_id != execution->order_id) return;
-        order->leaves_lots = execution->leaves_lots;
-        if (execution->leaves_lots <= 0) working_close(signal, instrument);
-        return;
-    case EXEC_CANCEL_REJECTED:
-        if (order->order_id == execution->order_id && order->state == WORKING_CANCELING) order->state = WORKING_LIVE;
-        return;
     case EXEC_REJECTED:
     case EXEC_REFUSED:
-    case EXEC_REPLACE_REJECTED: refused(signal, instrument, execution->order_id); return;
-    default: return;
+    case EXEC_REPLACE_REJECTED: refused(signal, execution); return;
+    default: order_event(signal, execution); return;
     }
 }
 
@@ -285,10 +330,10 @@ static void execution_event(signal_stage *signal, const exec_event *execution) {
 /* One working order under the turn's time: too old, or without an answer. */
 static void sweep_order(signal_stage *signal, const turn_plan *plan, const intent_cause *cause, uint32_t instrument) {
     const working_order *order = &signal->order[instrument];
-    uint64_t waited = plan->now_ns - order->request_time_ns;
+    uint64_t waited = since(order->request_time_ns, plan->now_ns);
     switch (order->state) {
     case WORKING_LIVE:
-        if (plan->now_ns - order->placed_time_ns >= signal->config.order_life_ns)
+        if (since(order->placed_time_ns, plan->now_ns) >= signal->config.order_life_ns)
             cancel(signal, plan, cause, instrument, &NO_OPINION);
         return;
     case WORKING_PENDING:
@@ -303,7 +348,7 @@ static void sweep_order(signal_stage *signal, const turn_plan *plan, const inten
 }
 
 static int sweep(signal_stage *signal, const turn_plan *plan) {
-    if (!signal->working_count || plan->now_ns < signal->sweep_time_ns + signal->sweep_interval_ns) return 0;
+    if (!signal->working_count || since(signal->sweep_time_ns, plan->now_ns) < signal->sweep_interval_ns) return 0;
     signal->sweep_time_ns = plan->now_ns;
     intent_cause cause = {.sequence = signal->stage.turn + 1,
                           .input = INPUT_TIMER,
@@ -325,38 +370,34 @@ static int roll(signal_stage *signal, const turn_plan *plan) {
 
 /* ---- the turn ----------------------------------------------------------------------------------- */
 
-static const void *next_event(signal_stage *signal, ring_reader *reader, uint64_t end) {
-    if (reader->next >= end) return NULL;
-    const void *event = ring_front_inline(reader);
-    if (!event) signal->stage.page->error = STAGE_ERROR_SEQUENCE;
-    return event;
+static int inputs_stand(signal_stage *signal, const turn_plan *plan) {
+    return stage_input_stands(&signal->stage, &signal->norm, plan->input_sequence[SIGNAL_INPUT_NORM]) &&
+           stage_input_stands(&signal->stage, &signal->exec, plan->input_sequence[SIGNAL_INPUT_EXEC]) &&
+           stage_input_stands(&signal->stage, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]);
 }
 
-static int drain_executions(signal_stage *signal, ring_reader *reader, uint64_t end) {
-    const exec_event *execution;
-    int count = 0;
-    for (; (execution = next_event(signal, reader, end)); count++) {
-        execution_event(signal, execution);
-        reader->next++;
-    }
-    if (count) ring_release_inline(reader);
-    return count;
+static int executions_drain(signal_stage *signal, ring_reader *reader, uint64_t end) {
+    if (reader->next >= end) return 0;
+    for (; reader->next < end; reader->next++) execution_event(signal, ring_at_inline(reader, 0));
+    ring_release_inline(reader);
+    return 1;
+}
+
+static int market_drain(signal_stage *signal, const turn_plan *plan) {
+    uint64_t end = plan->input_sequence[SIGNAL_INPUT_NORM];
+    if (signal->norm.next >= end) return 0;
+    for (; signal->norm.next < end; signal->norm.next++) market_event(signal, plan, ring_at_inline(&signal->norm, 0));
+    ring_release_inline(&signal->norm);
+    return 1;
 }
 
 int signal_turn(signal_stage *signal, const turn_plan *plan) {
+    if (!inputs_stand(signal, plan)) return 0;
+    signal->output_limit = plan->input_sequence[SIGNAL_OUTPUT_LIMIT];
     int busy = roll(signal, plan);
-    busy |= drain_executions(signal, &signal->exec, plan->input_sequence[SIGNAL_INPUT_EXEC]) != 0;
-    busy |= drain_executions(signal, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]) != 0;
-    const norm_event *event;
-    uint64_t first = signal->norm.next;
-    while ((event = next_event(signal, &signal->norm, plan->input_sequence[SIGNAL_INPUT_NORM]))) {
-        market_event(signal, plan, event);
-        signal->norm.next++;
-    }
-    if (signal->norm.next != first) {
-        ring_release_inline(&signal->norm);
-        busy = 1;
-    }
+    busy |= executions_drain(signal, &signal->exec, plan->input_sequence[SIGNAL_INPUT_EXEC]);
+    busy |= executions_drain(signal, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]);
+    busy |= market_drain(signal, plan);
     busy |= sweep(signal, plan);
     if (busy) stage_record(&signal->stage, plan, &signal->signal);
     return busy;

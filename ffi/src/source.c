@@ -25,6 +25,13 @@ static void start(source *source, uint64_t origin_time_ns, uint64_t now_ns) {
     source->start_time_ns = now_ns;
     source->first_time_ns = origin_time_ns;
     if (!source->sequence) source->sequence = 1;
+    if (!source->speed_ppm) source->speed_ppm = 1000000;
+}
+
+/* No message follows: the file ends here, or what stands here cannot be one. */
+static void finish(source *source, int truncated) {
+    source->finished = 1;
+    source->truncated = (uint32_t)truncated;
 }
 
 uint32_t source_poll(source *source, ring_writer *raw, uint64_t now_ns) {
@@ -33,14 +40,13 @@ uint32_t source_poll(source *source, ring_writer *raw, uint64_t now_ns) {
     while (count < source->batch_max && !source->finished) {
         uint64_t left = source->size - source->offset;
         if (left < PREFIX_SIZE) {
-            source->finished = 1;
-            source->truncated = left != 0;
+            finish(source, left != 0);
             break;
         }
         uint32_t length = big16(source->bytes + source->offset);
-        if (length == 0 || left - PREFIX_SIZE < length) { /* a zero length marks the end */
-            source->finished = 1;
-            source->truncated = length != 0;
+        /* A zero length marks the end. One that the ring could never hold is no message, and would wait for ever. */
+        if (length == 0 || left - PREFIX_SIZE < length || raw_slots(length) > raw->mask + 1) {
+            finish(source, length != 0);
             break;
         }
         const uint8_t *message = source->bytes + source->offset + PREFIX_SIZE;

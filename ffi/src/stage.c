@@ -4,6 +4,10 @@
 #include "digest.h"
 #include "ring_inline.h"
 
+_Static_assert(TIGHTENER_FEED + STAGE_GATEWAY == TIGHTENER_GATEWAY && TIGHTENER_FEED + STAGE_RISK == TIGHTENER_RISK &&
+                   TIGHTENER_FEED + STAGE_SIGNAL == TIGHTENER_SIGNAL && STAGE_FEED == 0,
+               "each stage owns the word of its own name");
+
 void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu) {
     page->pid = pid;
     page->cpu = cpu;
@@ -37,7 +41,7 @@ void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer
     turn_event *event = ring_claim_inline(&stage->ctl);
     if (!event) {
         /* A hole in the record: what follows cannot be replayed, so nothing may follow. */
-        __atomic_store_n(&stage->control->mode[TIGHTENER_JOURNAL], MODE_HALTED, __ATOMIC_RELAXED);
+        __atomic_store_n(&stage->control->mode[TIGHTENER_FEED + stage->id], MODE_HALTED, __ATOMIC_RELAXED);
         return;
     }
     event->header.cause_sequence = stage->turn;
@@ -60,6 +64,12 @@ void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer
     event->killed = plan->killed;
     event->header.publish_time_ns = clock_read(stage->clock);
     ring_commit_inline(&stage->ctl);
+}
+
+int stage_input_stands(stage_context *stage, const ring_reader *reader, uint64_t end) {
+    if (reader->next >= end || ring_has(reader, end - 1)) return 1;
+    stage->page->error = STAGE_ERROR_SEQUENCE;
+    return 0;
 }
 
 void stage_digest(stage_context *stage, uint64_t word) {
