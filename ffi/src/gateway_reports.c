@@ -9,6 +9,7 @@
  * order; messages that were published before change the tables and are not published again.
  */
 #include "gateway_parts.h"
+#include "digest.h"
 #include <string.h>
 
 /* ---- publishing one report ----------------------------------------------------------------------- */
@@ -80,6 +81,12 @@ static void order_apply(gateway *self, gateway_order *order, const venue_report 
     if (is_answer(report->type)) intent_settle(&self->intents, order->record);
 }
 
+/* The session's name as a number: whoever drops repetitions must not take the first messages of a new
+ * session, which counts from 1 again, for the first ones of the old. */
+static uint16_t session_tag(const session *session) {
+    return (uint16_t)(digest_bytes(0, session->name, sizeof session->name) % UINT16_MAX + 1);
+}
+
 static void exec_fill(gateway *self, exec_event *event, const gateway_order *order, const venue_report *report, uint64_t sequence) {
     event->header.origin_time_ns = self->config.midnight_time_ns + report->time_ns;
     event->header.ingress_time_ns = self->ingress_time_ns;
@@ -90,6 +97,7 @@ static void exec_fill(gateway *self, exec_event *event, const gateway_order *ord
     event->reason = report->reason;
     event->liquidity = report->liquidity;
     event->session_sequence = sequence;
+    event->session = session_tag(&self->session);
     if (report->venue_ref) event->venue_ref = report->venue_ref;
     if (!order) return;
     event->leaves_lots = order->leaves_lots;
