@@ -1,5 +1,244 @@
-"""The command line ``hotpath``."""
+"""The command line `hotpath`: each verb imports what it needs when it is called, so that help is quick.
+
+An error that hotpath raises on purpose is printed with what to do about it, and sets the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hotpath.errors import HotpathError
+
+app = typer.Typer(
+    help="hotpath: a shared-memory, low-latency co-process engine for trading.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+refdata_app = typer.Typer(help="Instruments, calendars and lists: one versioned, hashed file.", no_args_is_help=True)
+config_app = typer.Typer(help="The engine's configuration file.", no_args_is_help=True)
+app.add_typer(refdata_app, name="refdata")
+app.add_typer(config_app, name="config")
+
+Topology = Literal["split", "paired", "fused"]
+Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")]
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(help="How long to trade.")] = 20.0,
+    topology: Annotated[Topology | None, typer.Option(help="Default: what suits this machine.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated order flow.")] = 1,
+    screen: Annotated[bool, typer.Option(help="Show the live screen while trading.")] = True,
+    json: Json = False,
+) -> None:
+    """Trade against the venue simulator for a while, watching, then report."""
+    from hotpath.demo import run_demo
+
+    raise typer.Exit(run_demo(seconds=seconds, topology=topology, seed=seed, screen=screen and not json, json=json))
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long; default: run until Ctrl-C.")] = None,
+) -> None:
+    """Start every process of an engine, watch over them, stop them cleanly on Ctrl-C."""
+    from hotpath.supervisor import run_engine
+
+    raise typer.Exit(run_engine(config, seconds=seconds))
+
+
+@app.command()
+def stage(
+    name: Annotated[str, typer.Argument(help="Process of the topology, as feed, feed-signal or engine.")],
+    run_file: Annotated[Path, typer.Argument(help="What the supervisor wrote for this run.")],
+) -> None:
+    """Run one process of an engine whose supervisor is already there. For supervisors and for debugging."""
+    # The stage process must import none of this module: it takes the place of this process.
+    os.execv(sys.executable, [sys.executable, "-m", "hotpath.stage_process", name, str(run_file)])
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="Length-prefixed ITCH, or a recorded run.")],
+    config: Annotated[Path | None, typer.Option(help="The engine's TOML file; default: safe defaults.")] = None,
+    pace: Annotated[Literal["flat", "recorded"], typer.Option(help="Flat out, or at the recorded pace.")] = "flat",
+    json: Json = False,
+) -> None:
+    """Run the same engine over a recorded feed, against the paper venue, and report."""
+    from hotpath.replay import run_replay
+
+    raise typer.Exit(run_replay(file, config_path=config, pace=pace, json=json))
+
+
+@app.command()
+def stat(
+    engine: Annotated[str | None, typer.Argument(help="Its name; default: the only one here.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep the screen up to date until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 0.5,
+    json: Json = False,
+) -> None:
+    """Show what a running or dead engine counted and measured. Reads only; disturbs nothing."""
+    from hotpath.stat import run_stat
+
+    raise typer.Exit(run_stat(engine, watch=watch, json=json, interval_seconds=interval))
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument(help="ITCH file or packet capture.")], json: Json = False) -> None:
+    """Tell what a capture holds: messages by type, instruments, time range, gaps, every byte accounted for."""
+    from hotpath.inspect import run_inspect
+
+    raise typer.Exit(run_inspect(file, json=json))
+
+
+@refdata_app.command("check")
+def refdata_check(file: Path, json: Json = False) -> None:
+    """Verify a file: its form, its hash, and that it does not contradict itself."""
+    from hotpath.refdata import load_refdata
+
+    refdata = load_refdata(file)
+    summary = {
+        "file": str(file),
+        "version": refdata.version,
+        "sha256": refdata.sha256,
+        "instruments": len(refdata.instruments),
+        "calendars": sorted(refdata.calendars),
+        "lists": {name: len(members) for name, members in refdata.lists.items()},
+    }
+    _report(
+        summary,
+        f"{file}: version {refdata.version}, {len(refdata.instruments):,} instruments, sealed {refdata.sha256[:12]}",
+        json=json,
+    )
+
+
+@refdata_app.command("show")
+def refdata_show(file: Path, symbols: Annotated[list[str] | None, typer.Argument()] = None, json: Json = False) -> None:
+    """Print instruments, all or those named."""
+    from hotpath.refdata import load_refdata
+
+    refdata = load_refdata(file)
+    chosen = [refdata.index_of(symbol) for symbol in symbols] if symbols else range(len(refdata.instruments))
+    if json:
+        import msgspec
+
+        for index in chosen:
+            entry = {"index": index, **msgspec.structs.asdict(refdata.instruments[index])}
+            print(msgspec.json.encode(entry).decode())
+        return
+    print(
+        f"{'index':>6}  {'symbol':<15} {'currency':<8} {'tick':>10} {'step':>8} {'round lot':>9}  {'calendar':<14} ids"
+    )
+    for index in chosen:
+        each = refdata.instruments[index]
+        ids = " ".join(f"{venue}={number}" for venue, number in each.venue_ids.items())
+        print(
+            f"{index:>6}  {each.symbol:<15} {each.currency:<8} {each.tick_size:>10} {each.price_increment:>8} "
+            f"{each.round_lot:>9}  {each.calendar:<14} {ids}"
+        )
+
+
+@refdata_app.command("diff")
+def refdata_diff(before: Path, after: Path, json: Json = False) -> None:
+    """Print what changes from one file to another; the exit code is 1 when anything does."""
+    from hotpath.refdata import load_refdata, refdata_differences
+
+    lines = refdata_differences(load_refdata(before), load_refdata(after))
+    _report({"differences": lines}, "\n".join(lines) or "no difference", json=json)
+    raise typer.Exit(1 if lines else 0)
+
+
+@refdata_app.command("import")
+def refdata_import(
+    capture: Annotated[Path, typer.Argument(help="Length-prefixed ITCH.")],
+    file: Annotated[Path, typer.Argument(help="Made, or updated as its next version.")],
+    json: Json = False,
+) -> None:
+    """Take instruments from the directory messages of a recorded feed, or from its orders where it has none."""
+    from hotpath.captures import itch_messages
+    from hotpath.refdata import instruments_of_itch, load_refdata, merge_instruments, save_refdata
+
+    known = load_refdata(file) if file.exists() else None
+    merged = merge_instruments(known, instruments_of_itch(itch_messages(capture)))
+    saved = save_refdata(merged, file) if merged is not known else merged
+    added = len(saved.instruments) - (len(known.instruments) if known else 0)
+    summary = {"file": str(file), "version": saved.version, "instruments": len(saved.instruments), "added": added}
+    what = f"{added:,} of {len(saved.instruments):,} instruments are new" if saved is not known else "nothing new"
+    _report(summary, f"{file}: version {saved.version}: {what}", json=json)
+
+
+@refdata_app.command("seal")
+def refdata_seal(file: Path, json: Json = False) -> None:
+    """Accept what was edited by hand as the next version."""
+    import msgspec
+
+    from hotpath.refdata import read_refdata, refdata_hash, save_refdata
+
+    refdata = read_refdata(file)
+    if refdata_hash(refdata) != refdata.sha256:
+        refdata = save_refdata(msgspec.structs.replace(refdata, version=refdata.version + 1), file)
+    summary = {"file": str(file), "version": refdata.version, "sha256": refdata.sha256}
+    _report(summary, f"{file}: version {refdata.version}, sealed {refdata.sha256[:12]}", json=json)
+
+
+@config_app.command("check")
+def config_check(file: Path, json: Json = False) -> None:
+    """Verify a file and tell where its processes would run on this machine."""
+    import msgspec
+
+    from hotpath.config import load_config
+    from hotpath.topology import place
+
+    config = load_config(file)
+    placement = place(config)
+    lines = [f"{file}: engine {config.engine.name}, {config.engine.topology}"]
+    for each in placement.places:
+        cpu = "any processor" if each.cpu is None else f"processor {each.cpu}"
+        lines.append(f"  {each.process:<13} {cpu}, {each.wait}")
+    lines += [f"  note: {note}" for note in placement.notes]
+    _report({"config": msgspec.to_builtins(config), **msgspec.to_builtins(placement)}, "\n".join(lines), json=json)
+
+
+@config_app.command("show")
+def config_show(
+    file: Annotated[Path | None, typer.Argument(help="Default: every default.")] = None, json: Json = False
+) -> None:
+    """Print the configuration with every default filled in; it is itself a valid file."""
+    import msgspec
+
+    from hotpath.config import Config, config_toml, load_config
+
+    config = load_config(file) if file else Config()
+    _report(msgspec.to_builtins(config), config_toml(config).rstrip(), json=json)
+
+
+def _report(summary: dict[str, Any], text: str, *, json: bool) -> None:
+    """One result, for a machine or for people."""
+    if json:
+        import msgspec
+
+        print(msgspec.json.encode(summary).decode())
+    else:
+        print(text)
 
 
 def main() -> None:
     """Entry point of the console script."""
+    try:
+        app()
+    except HotpathError as error:
+        print(f"hotpath: {error}", file=sys.stderr)
+        if error.next_step:
+            print(f"  {error.next_step}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output went away: not our failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

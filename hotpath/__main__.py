@@ -1,0 +1,5 @@
+"""``python -m hotpath``: the command line."""
+
+from hotpath.cli import main
+
+main()

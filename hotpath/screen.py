@@ -1,0 +1,352 @@
+"""The live screen of `hotpath stat --watch` and of the demo: one engine on 24 lines of a terminal.
+
+It shows, from top to bottom, what matters in the order in which it is asked: is it trading, is every
+stage alive and keeping up, how long does each hop take against its budget, what became of the orders.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hotpath.stat import EngineStat, EngineView, HopStat, StageStat
+
+SAMPLES = 10  # of each sparkline
+SILENT_NS = 1_000_000_000  # a stage that has not turned for so long is not well
+BARS = " ▁▂▃▄▅▆▇█"
+WORK = {  # what a stage's events are
+    "feed": ("messages", "messages"),
+    "signal": ("events", "events"),
+    "risk": ("signals", "signals"),
+    "gateway": ("commands", "orders"),
+}
+HOP_LABELS = {
+    "wait": ("wait in packet", "dim"),
+    "feed": ("feed, all events", ""),
+    "order_feed": ("order: feed", ""),
+    "order_signal": ("order: signal", ""),
+    "order_risk": ("order: risk", ""),
+    "order_gateway": ("order: gateway", ""),
+    "order_path": ("order: T0 to T1", "bold"),
+    "ack": ("venue's answer", "dim"),
+}
+
+
+class History:
+    """The last snapshots: what rates and sparklines are made from."""
+
+    def __init__(self) -> None:
+        self._stats: deque[EngineStat] = deque(maxlen=SAMPLES + 1)
+
+    def add(self, stat: EngineStat) -> None:
+        """Remember one snapshot; a run that began anew forgets the one before."""
+        if self._stats and self._stats[-1].run_epoch != stat.run_epoch:
+            self._stats.clear()
+        self._stats.append(stat)
+
+    def rates(self, value: Callable[[EngineStat], int]) -> list[float]:
+        """Per second, oldest first; empty until there are two snapshots."""
+        pairs = zip(self._stats, list(self._stats)[1:], strict=False)
+        return [max(0, value(b) - value(a)) / max(1e-9, (b.time_ns - a.time_ns) / 1e9) for a, b in pairs]
+
+
+def render(stat: EngineStat, history: History) -> RenderableType:
+    """One screen."""
+    return Group(
+        header(stat),
+        Text(),
+        stage_table(stat, history),
+        Text(),
+        hop_table(stat),
+        Text(),
+        outcome_table(stat),
+    )
+
+
+def header(stat: EngineStat) -> RenderableType:
+    """Who, in which state, for how long."""
+    line = Table.grid(expand=True)
+    line.add_column(no_wrap=True)
+    line.add_column(justify="right", no_wrap=True)
+    left = Text.assemble((" hotpath ", "bold reverse"), " ", (stat.engine, "bold"), "  ", condition(stat))
+    noun = "instrument" if stat.instruments == 1 else "instruments"
+    right = Text(f"{stat.topology}  {stat.instruments:,} {noun}  ", style="dim")
+    right.append(format_elapsed(stat.time_ns - stat.run_epoch if stat.state == "running" else _last_heard(stat)), "")
+    line.add_row(left, right)
+    return line
+
+
+def condition(stat: EngineStat) -> Text:
+    """The one word that an operator looks for."""
+    if stat.state == "dead":
+        return Text("✗ dead", style="bold red")
+    if stat.state == "stopped":
+        return Text("○ stopped", style="bold")
+    failed = [name for name, stage in stat.stages.items() if stage.state == "failed"]
+    if failed:
+        return Text(f"✗ {failed[0]} failed", style="bold red")
+    if stat.killed:
+        return Text(f"■ killed (epoch {stat.kill_epoch})", style="bold red")
+    if stat.mode != "normal":
+        by = ", ".join(name for name, word in stat.mode_words.items() if word == stat.mode)
+        return Text(f"▲ {stat.mode.replace('_', ' ')} (by {by})", style="bold yellow")
+    return Text("● trading", style="bold green")
+
+
+def stage_table(stat: EngineStat, history: History) -> Table:
+    """Each stage: alive, where, how much, how fast, how far behind."""
+    table = _table()
+    table.add_column("stage", width=8)
+    table.add_column("state", width=8, no_wrap=True)
+    table.add_column("cpu", justify="right", width=3)
+    table.add_column("done", justify="right", width=19)
+    table.add_column("a second", justify="right", width=8)
+    table.add_column("", width=SAMPLES)
+    table.add_column("busy", justify="right", width=4)
+    table.add_column("waiting", justify="right", width=7)
+    for name, stage in stat.stages.items():
+        counter, noun = WORK[name]
+        rates = history.rates(lambda each, name=name, counter=counter: each.counter(name, counter))  # type: ignore[misc]
+        turns = history.rates(lambda each, name=name: each.stages[name].turns)  # type: ignore[misc]
+        idle = history.rates(lambda each, name=name: each.stages[name].idle_turns)  # type: ignore[misc]
+        total = turns[-1] + idle[-1] if turns else 0
+        table.add_row(
+            Text(name, style="bold"),
+            stage_state(stage, running=stat.state == "running"),
+            "any" if stage.cpu is None else str(stage.cpu),
+            f"{stage.counters.get(counter, 0):,} {noun:<8}",
+            format_rate(rates[-1]) if rates else "",
+            Text(sparkline(rates), style="cyan"),
+            f"{turns[-1] / total:.0%}" if total else "",
+            waiting(stat, name),
+        )
+    return table
+
+
+def stage_state(stage: StageStat, *, running: bool) -> Text:
+    """The stage's own word, unless it has gone silent or died since it said so."""
+    if stage.state == "failed":
+        return Text("failed", style="bold red")
+    if stage.state in ("absent", "stopped") or not running:
+        return Text(stage.state if stage.state in ("absent", "stopped") else "dead", style="dim")
+    if not stage.alive:
+        return Text("dead", style="bold red")
+    if stage.heartbeat_age_ns is not None and stage.heartbeat_age_ns > SILENT_NS:
+        return Text("silent", style="bold red")
+    return Text(stage.state, style="green" if stage.state == "ready" else "yellow")
+
+
+def waiting(stat: EngineStat, stage: str) -> Text:
+    """Events that stand in the stage's fullest input ring; yellow past a quarter of it."""
+    lags = [(ring.readers[stage].lag, ring.capacity) for ring in stat.rings.values() if stage in ring.readers]
+    if not lags:
+        return Text("")
+    lag, capacity = max(lags, key=lambda each: each[0] / each[1])
+    return Text(f"{lag:,}", style="bold yellow" if lag * 4 > capacity else "")
+
+
+def hop_table(stat: EngineStat) -> Table:
+    """Each hop over the whole run, beside its budget."""
+    table = _table()
+    table.add_column("hop", width=16)
+    table.add_column("count", justify="right", width=10)
+    for name in ("p50", "p99", "p99.9", "max"):
+        table.add_column(name, justify="right", width=7)
+    table.add_column("budget", justify="right", width=7)
+    table.add_column("", width=6)
+    for name, hop in stat.hops.items():
+        label, style = HOP_LABELS.get(name, (name, ""))
+        spans = (hop.p50_ns, hop.p99_ns, hop.p999_ns, hop.max_ns)
+        table.add_row(
+            Text(label, style=style),
+            Text(f"{hop.count:,}", style="dim"),
+            *(Text(format_ns(span) if hop.count else "-", style=style) for span in spans),
+            Text(format_ns(hop.budget_ns) if hop.budget_ns is not None else "", style="dim"),
+            budget_mark(hop),
+        )
+    return table
+
+
+def budget_mark(hop: HopStat) -> Text:
+    """How the p99 stands to its budget."""
+    within = hop.within_budget
+    if within is None or hop.budget_ns is None:
+        return Text("")
+    if within:
+        return Text("✓", style="green")
+    times = hop.p99_ns / hop.budget_ns
+    return Text(f"✗ {times:.1f}x" if times < 99.95 else "✗ >99x", style="yellow")
+
+
+def outcome_table(stat: EngineStat) -> Table:
+    """What became of it all, a line for each question."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(style="dim", width=8)
+    table.add_column()
+    count = stat.counter
+    stale, session = count("feed", "stale"), count("gateway", "session_up")
+    table.add_row(
+        " market",
+        _facts(
+            Text("books stale", "bold red") if stale else Text("books whole", "green"),
+            _fact("updates", count("feed", "book_updates")),
+            _fact("live orders", count("feed", "live_orders")),
+            _fact("gaps", count("feed", "gaps"), "yellow"),
+            _alarm("lost", count("feed", "gaps_lost")),
+            _alarm("malformed", count("feed", "malformed")),
+        ),
+    )
+    table.add_row(
+        " orders",
+        _facts(
+            Text("session up", "green") if session else Text("session down", "bold red"),
+            _fact("sent", count("gateway", "new_orders")),
+            _fact("fills", count("gateway", "fills")),
+            _fact("canceled", count("gateway", "canceled")),
+            _fact("open", count("risk", "open_orders")),
+            _alarm("of unknown fate", max(0, count("gateway", "unknown") - count("gateway", "settled"))),
+        ),
+    )
+    reasons = list(stat.rejects.items())
+    others = sum(number for _, number in reasons[4:])
+    table.add_row(
+        " refused",
+        _facts(
+            _fact("by risk", count("risk", "rejected"), "yellow"),
+            _fact("by gateway", count("gateway", "refused"), "yellow"),
+            _fact("by venue", count("gateway", "rejected"), "yellow"),
+        ),
+    )
+    table.add_row(
+        " reasons",
+        _facts(
+            *(_fact(reason.replace("_", " "), number, "yellow") for reason, number in reasons[:4]),
+            _fact("other", others, "yellow") if others else Text(""),
+        )
+        or Text("none", "dim"),
+    )
+    pnl = count("risk", "pnl_micros")
+    table.add_row(
+        " account",
+        _facts(
+            Text.assemble(("P&L ", "dim"), (format_money(pnl, signed=True), _sign_style(pnl))),
+            Text.assemble(("position ", "dim"), f"{count('risk', 'position_lots'):,}"),
+            Text.assemble(("gross ", "dim"), f"{count('risk', 'gross_value_micros') / 1e6:,.0f}"),
+            _fact("bought", count("risk", "bought_lots")),
+            _fact("sold", count("risk", "sold_lots")),
+        ),
+    )
+    return table
+
+
+def watch(engine: str, *, interval_seconds: float = 0.5, until: Callable[[], bool] | None = None) -> None:
+    """Show the screen until Ctrl-C or until `until` says so; a new run of the same name is followed."""
+    console = Console()
+    view, history = EngineView(engine), History()
+    try:
+        with Live(console=console, screen=console.is_terminal, auto_refresh=False, transient=True) as live:
+            while until is None or not until():
+                if view.replaced:
+                    view.close()
+                    view = EngineView(engine)
+                stat = view.snapshot()
+                history.add(stat)
+                live.update(render(stat, history), refresh=console.is_terminal)
+                if stat.state != "running":
+                    break
+                time.sleep(interval_seconds)
+    except KeyboardInterrupt:
+        pass
+    history.add(view.snapshot())
+    console.print(render(view.snapshot(), history))
+
+
+def show(view: EngineView) -> None:
+    """Print one look; two, a little apart, so that rates can be told of a running engine."""
+    history = History()
+    stat = view.snapshot()
+    history.add(stat)
+    if stat.state == "running":
+        time.sleep(0.25)
+        stat = view.snapshot()
+        history.add(stat)
+    Console(file=sys.stdout).print(render(stat, history))
+
+
+def sparkline(values: list[float]) -> str:
+    """Bars from nothing to the greatest of the values, the newest at the right."""
+    top = max(values, default=0.0)
+    if top <= 0:
+        return ""
+    return "".join(BARS[min(8, int(value / top * 8 + 0.999))] for value in values).rjust(SAMPLES)
+
+
+def format_ns(span_ns: int) -> str:
+    """Three significant digits and a unit of two characters: 85 ns, 1.20 us, 34.0 ms, 2.50 s."""
+    if span_ns < 1000:
+        return f"{span_ns} ns"
+    value, unit = span_ns / 1e3, "us"
+    if value >= 999.5:
+        value, unit = value / 1e3, "ms"
+    if value >= 999.5:
+        value, unit = value / 1e3, "s "
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} {unit}"
+
+
+def format_rate(per_second: float) -> str:
+    """20, 1.2 k, 34 k, 5.1 M."""
+    value, unit = per_second, ""
+    if value >= 999.5:
+        value, unit = value / 1e3, " k"
+    if value >= 999.5:
+        value, unit = value / 1e3, " M"
+    return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+
+
+def format_money(micros: int, *, signed: bool = False) -> str:
+    """Millionths of the currency, with two decimals."""
+    return f"{micros / 1e6:{'+' if signed and micros else ''},.2f}"
+
+
+def format_elapsed(span_ns: int) -> str:
+    """0:12, 12:05, 3:04:05."""
+    seconds = max(0, span_ns) // 1_000_000_000
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+
+
+def _last_heard(stat: EngineStat) -> int:
+    """How long a run that is over had lasted, by its last heartbeat."""
+    ages = [stage.heartbeat_age_ns for stage in stat.stages.values() if stage.heartbeat_age_ns is not None]
+    return stat.time_ns - min(ages, default=stat.time_ns - stat.run_epoch) - stat.run_epoch
+
+
+def _table() -> Table:
+    return Table(box=None, header_style="dim", padding=(0, 0, 0, 1))
+
+
+def _fact(name: str, number: int, style: str = "") -> Text:
+    """ "12 gaps", in its colour when it is not 0."""
+    return Text.assemble((f"{number:,}", style if number else ""), (f" {name}", "dim"))
+
+
+def _alarm(name: str, number: int) -> Text:
+    """A fact that is shown only when there is something to be alarmed about."""
+    return _fact(name, number, "bold red") if number else Text("")
+
+
+def _facts(*facts: Text) -> Text:
+    """Facts on one line, the empty ones left out."""
+    return Text("  ").join([fact for fact in facts if fact])
+
+
+def _sign_style(value: int) -> str:
+    return "bold green" if value > 0 else "bold red" if value < 0 else "bold"

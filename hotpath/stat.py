@@ -1,0 +1,340 @@
+"""What an engine is doing, read from its segments: counters, histograms, rings, modes.
+
+    /dev/shm/hotpath.<engine>.*  --read only-->  EngineView.snapshot() -> EngineStat --> JSON or screen
+
+Nothing here can disturb an engine: segments are mapped read-only and no word of theirs is written. The
+engine may be running, stopped or dead; rates are differences between two snapshots, taken here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from ffi import ffi, lib
+from ffi.dtypes import counter_names, enum_names
+from hotpath import segments
+from hotpath.errors import SegmentMismatchError, SegmentMissingError
+from hotpath.segments import Segment
+from hotpath.topology import (
+    CLOCK_SEGMENT,
+    CONTROL_SEGMENT,
+    INSTRUMENTS_SEGMENT,
+    STAGES,
+    hops_segment,
+    page_segment,
+    ring_table,
+)
+
+# Budgets of the hops, p99 in ns (ARCHITECTURE, section 9), and of the whole path by processes.
+HOP_BUDGET_NS = {"order_feed": 300, "order_signal": 400, "order_risk": 150, "order_gateway": 300}
+PATH_BUDGET_NS = {1: 1500, 2: 2000, 4: 2500}
+GAUGES = {
+    "feed": {"stale", "live_orders"},
+    "signal": set[str](),
+    "risk": {"open_orders", "position_lots", "gross_value_micros", "cash_micros", "pnl_micros", "mode"},
+    "gateway": {"session_up", "open_orders"},
+}
+SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
+
+
+class StageStat(Struct, frozen=True):
+    """One stage's page."""
+
+    state: str
+    pid: int
+    cpu: int | None
+    alive: bool
+    heartbeat_age_ns: int | None  # None before the first turn
+    turns: int
+    idle_turns: int
+    error: str
+    counters: dict[str, int]
+
+
+class HopStat(Struct, frozen=True):
+    """One hop's histogram over the whole run; spans in ns."""
+
+    count: int
+    p50_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
+    budget_ns: int | None  # of the p99
+
+    @property
+    def within_budget(self) -> bool | None:
+        """None where there is no budget or nothing was measured."""
+        return self.p99_ns <= self.budget_ns if self.budget_ns is not None and self.count else None
+
+
+class ReaderStat(Struct, frozen=True):
+    """One reader of a ring."""
+
+    kind: str  # "gating" or "observer"
+    lag: int  # events published that it has not read
+    lost: int
+
+
+class RingStat(Struct, frozen=True):
+    """One ring."""
+
+    writer: str
+    capacity: int
+    published: int
+    full_count: int
+    readers: dict[str, ReaderStat]
+
+
+class EngineStat(Struct, frozen=True):
+    """One look at an engine."""
+
+    engine: str
+    state: str  # "running", "stopped" or "dead"
+    topology: str
+    run_epoch: int  # ns: when the run began
+    time_ns: int  # of this look, engine clock
+    clock: str
+    clock_frequency_hz: int
+    killed: bool
+    kill_epoch: int
+    mode: str
+    mode_words: dict[str, str]  # by tightener, those that are not normal
+    instruments: int
+    stages: dict[str, StageStat]
+    hops: dict[str, HopStat]
+    rings: dict[str, RingStat]
+
+    def counter(self, stage: str, name: str) -> int:
+        """A counter by its name, 0 when the stage has not been seen."""
+        return self.stages[stage].counters.get(name, 0) if stage in self.stages else 0
+
+    @property
+    def rejects(self) -> dict[str, int]:
+        """Risk's rejects by reason, those that happened, most frequent first."""
+        counters = self.stages["risk"].counters if "risk" in self.stages else {}
+        found = {
+            name.removeprefix("reject_"): count
+            for name, count in counters.items()
+            if name.startswith("reject_") and count
+        }
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+class EngineView:
+    """The mapped segments of one engine, read-only. Stays readable after the engine has removed them."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self._control = self._attach(CONTROL_SEGMENT, lib.SEGMENT_CONTROL)
+        self._clock = self._attach(CLOCK_SEGMENT, lib.SEGMENT_CLOCK)
+        self._instruments = self._attach(INSTRUMENTS_SEGMENT, lib.SEGMENT_INSTRUMENTS)
+        self._pages = {stage: self._attach(page_segment(stage), lib.SEGMENT_STAGE) for stage in STAGES}
+        self._hops = {stage: self._attach(hops_segment(stage), lib.SEGMENT_HISTOGRAMS) for stage in STAGES}
+        # The largest table there is; this engine may have been configured without some of it.
+        table = ring_table(paper=True, journal=True)
+        self._writers = {ring.name: ring.writer for ring in table}
+        self._rings = self._attach_all({ring.name: ring.name for ring in table}, lib.SEGMENT_RING)
+        self._cursors = {
+            ring.name: self._attach_all(
+                {reader: ring.cursor(reader) for reader in (*ring.gating, *ring.observers)}, lib.SEGMENT_CURSOR
+            )
+            for ring in table
+        }
+
+    def _attach(self, segment: str, kind: int) -> Segment:
+        return segments.attach(self.engine, segment, kind, allow_dead=True)
+
+    def _attach_all(self, names: dict[str, str], kind: int) -> dict[str, Segment]:
+        """Those of the named segments that exist."""
+        found = {}
+        for key, segment in names.items():
+            try:
+                found[key] = self._attach(segment, kind)
+            except SegmentMissingError:
+                continue
+        return found
+
+    @property
+    def replaced(self) -> bool:
+        """True when another run of the same name has begun: this view shows the one before."""
+        try:
+            return self._attach(CONTROL_SEGMENT, lib.SEGMENT_CONTROL).info.run_epoch != self._control.info.run_epoch
+        except (SegmentMissingError, SegmentMismatchError):
+            return False
+
+    def close(self) -> None:
+        """Unmap everything."""
+        cursors = [cursor for readers in self._cursors.values() for cursor in readers.values()]
+        for segment in [
+            self._control,
+            self._clock,
+            self._instruments,
+            *self._pages.values(),
+            *self._hops.values(),
+            *self._rings.values(),
+            *cursors,
+        ]:
+            segment.close()
+
+    def snapshot(self) -> EngineStat:
+        """One look. Each counter is right; while the engine runs, two of them are not of the same instant."""
+        clock = self._clock.cast("clock_page *")
+        now_ns = int(lib.clock_now(clock))
+        stages = {stage: self._stage(stage, now_ns) for stage in STAGES}
+        processes = len({stage.pid for stage in stages.values()})
+        control = self._control.view("control_page")[0]
+        killed = int(control["kill_epoch"]) != int(control["armed_epoch"])
+        modes = _short_names("trading_mode", "mode_")
+        words = {
+            name: modes.get(int(control["mode"][index]), "halted")
+            for index, name in _short_names("tightener", "tightener_").items()
+            if name != "tighteners_max" and control["mode"][index]
+        }
+        strictest = max((int(word) for word in control["mode"][: lib.TIGHTENERS_MAX]), default=0)
+        return EngineStat(
+            engine=self.engine,
+            state=self._state(stages),
+            topology={1: "fused", 2: "paired", 4: "split"}.get(processes, "mixed"),
+            run_epoch=self._control.info.run_epoch,
+            time_ns=now_ns,
+            clock={lib.CLOCK_TSC: "tsc", lib.CLOCK_SYSTEM: "system"}.get(clock.source, "unset"),
+            clock_frequency_hz=int(clock.frequency_hz),
+            killed=killed,
+            kill_epoch=int(control["kill_epoch"]),
+            mode=modes.get(strictest, "halted"),
+            mode_words=words,
+            instruments=self._instruments.info.capacity,
+            stages=stages,
+            hops={hop: self._hop(hop, processes) for hop in hop_names().values()},
+            rings={name: self._ring(name) for name in self._rings},
+        )
+
+    def _state(self, stages: dict[str, StageStat]) -> str:
+        if any(stage.alive for stage in stages.values()):
+            return "running"
+        if all(stage.state in ("stopped", "absent") for stage in stages.values()):
+            return "running" if self._control.info.owner_alive else "stopped"
+        return "running" if self._control.info.owner_alive else "dead"
+
+    def _stage(self, stage: str, now_ns: int) -> StageStat:
+        page = self._pages[stage].view("stage_page")[0]
+        pid = int(page["pid"])
+        heartbeat = int(page["heartbeat_time_ns"])
+        state = _short_names("stage_state", "stage_").get(int(page["state"]), "unknown")
+        counter = page["counter"]
+        counters = {
+            name: int(counter[index].astype(np.int64) if name in SIGNED else counter[index])
+            for index, name in counter_names(stage).items()
+        }
+        cpu = int(page["cpu"])
+        return StageStat(
+            state=state,
+            pid=pid,
+            cpu=None if cpu == 0xFFFFFFFF else cpu,
+            alive=state not in ("absent", "stopped", "failed") and segments.process_start_time(pid) is not None,
+            heartbeat_age_ns=max(0, now_ns - heartbeat) if heartbeat else None,
+            turns=int(page["turns"]),
+            idle_turns=int(page["idle_turns"]),
+            error="" if not page["error"] else _short_names("stage_error", "stage_error_").get(int(page["error"]), "?"),
+            counters=counters,
+        )
+
+    def hop_histogram(self, hop: str) -> Any:
+        """A private ``histogram *`` of one hop, all stages together."""
+        index = next(number for number, name in hop_names().items() if name == hop)
+        merged = ffi.new("histogram *")
+        lib.histogram_reset(merged)
+        for segment in self._hops.values():
+            source = ffi.addressof(segment.cast("histogram *")[index])
+            if source.total_count:
+                lib.histogram_merge(merged, source)
+        return merged
+
+    def _hop(self, hop: str, processes: int) -> HopStat:
+        merged = self.hop_histogram(hop)
+        return HopStat(
+            count=int(merged.total_count),
+            p50_ns=int(lib.histogram_value_at(merged, 50.0)),
+            p99_ns=int(lib.histogram_value_at(merged, 99.0)),
+            p999_ns=int(lib.histogram_value_at(merged, 99.9)),
+            max_ns=int(merged.value_max),
+            budget_ns=PATH_BUDGET_NS.get(processes) if hop == "order_path" else HOP_BUDGET_NS.get(hop),
+        )
+
+    def _ring(self, name: str) -> RingStat:
+        segment = self._rings[name]
+        control = segment.view("ring_control")[0]
+        published = int(control["position"])
+        readers = {}
+        for reader, cursor_segment in self._cursors[name].items():
+            cursor = cursor_segment.view("ring_cursor")[0]
+            kind = {lib.CURSOR_GATING: "gating", lib.CURSOR_OBSERVER: "observer"}.get(int(cursor["kind"]), "absent")
+            lag = max(0, published - int(cursor["position"]))
+            readers[reader] = ReaderStat(kind=kind, lag=lag, lost=int(cursor["lost_count"]))
+        return RingStat(
+            writer=self._writers[name],
+            capacity=segment.info.capacity,
+            published=published,
+            full_count=int(control["full_count"]),
+            readers=readers,
+        )
+
+
+def hop_names() -> dict[int, str]:
+    """Names of the hops by index, as ``order_feed``."""
+    return {index: name for index, name in _short_names("hop", "hop_").items() if name != "hops_max"}
+
+
+def find_engine(name: str | None) -> str:
+    """The engine to look at: the one named, or the only one that has segments. Raises SegmentMissingError."""
+    found = segments.list_engines()
+    if name is not None:
+        if name not in found:
+            known = (
+                f"engines here: {', '.join(found)}" if found else "start one with: hotpath run CONFIG, or: hotpath demo"
+            )
+            raise SegmentMissingError(f"/hotpath.{name}.*", "no engine of that name has segments here", next_step=known)
+        return name
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise SegmentMissingError(
+            "/hotpath.*",
+            "no engine has segments here",
+            next_step="start one with: hotpath run CONFIG, or: hotpath demo",
+        )
+    raise SegmentMissingError(
+        "/hotpath.*", f"there are several engines: {', '.join(found)}", next_step="name one: hotpath stat ENGINE"
+    )
+
+
+def run_stat(engine: str | None, *, watch: bool, json: bool, interval_seconds: float) -> int:
+    """The verb `hotpath stat`. Returns its exit code."""
+    name = find_engine(engine)
+    if watch and not json:
+        from hotpath import screen
+
+        screen.watch(name, interval_seconds=interval_seconds)
+        return 0
+    view = EngineView(name)
+    if json:
+        import msgspec
+
+        while True:
+            print(msgspec.json.encode(view.snapshot()).decode(), flush=True)
+            if not watch:
+                return 0
+            time.sleep(interval_seconds)
+    from hotpath import screen
+
+    screen.show(view)
+    return 0
+
+
+def _short_names(enum: str, prefix: str) -> dict[int, str]:
+    """Lower-case names by value, without their prefix."""
+    return {value: name.lower().removeprefix(prefix) for value, name in enum_names(enum).items()}
