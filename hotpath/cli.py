@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,32 +28,62 @@ app.add_typer(refdata_app, name="refdata")
 app.add_typer(config_app, name="config")
 
 Topology = Literal["split", "paired", "fused"]
+RUN_FAILED = 70
 Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")]
 
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(help="How long to trade.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long to trade.")] = 20.0,
     topology: Annotated[Topology | None, typer.Option(help="Default: what suits this machine.")] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated order flow.")] = 1,
+    instruments: Annotated[int, typer.Option(min=1, help="That the simulated venue lists.")] = 64,
+    rate: Annotated[int, typer.Option(min=1, help="Orders a second of everybody else.")] = 20_000,
+    out: Annotated[Path | None, typer.Option(help="Keep configuration, logs and intents in this folder.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Journal the run, for replay.")] = False,
     screen: Annotated[bool, typer.Option(help="Show the live screen while trading.")] = True,
     json: Json = False,
 ) -> None:
     """Trade against the venue simulator for a while, watching, then report."""
-    from hotpath.demo import run_demo
+    from hotpath.demo import DemoOptions, run_demo
+    from hotpath.report_view import print_report
 
-    raise typer.Exit(run_demo(seconds=seconds, topology=topology, seed=seed, screen=screen and not json, json=json))
+    options = DemoOptions(
+        seconds=seconds,
+        seed=seed,
+        instruments=instruments,
+        rate_per_second=rate,
+        topology=topology,
+        watch=screen and not json,
+        out=out,
+        record=record,
+    )
+    outcome, report, venue = run_demo(options)
+    print_report(report, json=json, venue=venue)
+    raise typer.Exit(RUN_FAILED if outcome.failed else 0)
 
 
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
+    arm: Annotated[bool, typer.Option("--arm", help="Allow orders as soon as every stage is ready.")] = False,
+    clear_kill: Annotated[str, typer.Option(help="Accept a latched kill; says why.")] = "",
+    record: Annotated[Path | None, typer.Option(help="Journal the run into this folder.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop after so long; default: run until Ctrl-C.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the live screen.")] = False,
+    topology: Annotated[Topology | None, typer.Option(help="In place of the configured one.")] = None,
+    json: Json = False,
 ) -> None:
-    """Start every process of an engine, watch over them, stop them cleanly on Ctrl-C."""
-    from hotpath.supervisor import run_engine
+    """Start every process of an engine, watch over them, stop them cleanly on Ctrl-C, and report."""
+    from hotpath.report_view import print_report
+    from hotpath.run import RunOptions, run_engine
 
-    raise typer.Exit(run_engine(config, seconds=seconds))
+    options = RunOptions(
+        arm=arm, clear_kill=clear_kill, record=record, seconds=seconds, watch=watch and not json, topology=topology
+    )
+    outcome, report = run_engine(config, options)
+    print_report(report, json=json)
+    raise typer.Exit(RUN_FAILED if outcome.failed else 0)
 
 
 @app.command()
@@ -67,15 +98,22 @@ def stage(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="Length-prefixed ITCH, or a recorded run.")],
+    file: Annotated[Path, typer.Argument(help="Length-prefixed ITCH.")],
     config: Annotated[Path | None, typer.Option(help="The engine's TOML file; default: safe defaults.")] = None,
-    pace: Annotated[Literal["flat", "recorded"], typer.Option(help="Flat out, or at the recorded pace.")] = "flat",
+    topology: Annotated[Topology | None, typer.Option(help="Default: as configured, or fused.")] = None,
+    trading_date: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Default: as the file is named.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the order log in this folder.")] = None,
     json: Json = False,
 ) -> None:
-    """Run the same engine over a recorded feed, against the paper venue, and report."""
-    from hotpath.replay import run_replay
+    """Run the same engine over a recorded feed in virtual time, against the paper venue, and report."""
+    from hotpath.replay import ReplayOptions, replay_file
+    from hotpath.report_view import print_report
 
-    raise typer.Exit(run_replay(file, config_path=config, pace=pace, json=json))
+    day = trading_date.date() if trading_date else None
+    options = ReplayOptions(config_path=config, topology=topology, trading_date=day, out=out)
+    print_report(replay_file(file, options), json=json)
 
 
 @app.command()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -64,7 +65,7 @@ def render(stat: EngineStat, history: History) -> RenderableType:
         Text(),
         stage_table(stat, history),
         Text(),
-        hop_table(stat),
+        hop_table(stat.hops),
         Text(),
         outcome_table(stat),
     )
@@ -152,7 +153,7 @@ def waiting(stat: EngineStat, stage: str) -> Text:
     return Text(f"{lag:,}", style="bold yellow" if lag * 4 > capacity else "")
 
 
-def hop_table(stat: EngineStat) -> Table:
+def hop_table(hops: dict[str, HopStat]) -> Table:
     """Each hop over the whole run, beside its budget."""
     table = _table()
     table.add_column("hop", width=16)
@@ -161,7 +162,7 @@ def hop_table(stat: EngineStat) -> Table:
         table.add_column(name, justify="right", width=7)
     table.add_column("budget", justify="right", width=7)
     table.add_column("", width=6)
-    for name, hop in stat.hops.items():
+    for name, hop in hops.items():
         label, style = HOP_LABELS.get(name, (name, ""))
         spans = (hop.p50_ns, hop.p99_ns, hop.p999_ns, hop.max_ns)
         table.add_row(
@@ -182,7 +183,8 @@ def budget_mark(hop: HopStat) -> Text:
     if within:
         return Text("✓", style="green")
     times = hop.p99_ns / hop.budget_ns
-    return Text(f"✗ {times:.1f}x" if times < 99.95 else "✗ >99x", style="yellow")
+    shown = f"{times:.1f}" if times < 9.95 else f"{times:.0f}" if times < 99.5 else ">99"
+    return Text(f"✗ {shown}x", style="yellow")
 
 
 def outcome_table(stat: EngineStat) -> Table:
@@ -246,26 +248,66 @@ def outcome_table(stat: EngineStat) -> Table:
     return table
 
 
-def watch(engine: str, *, interval_seconds: float = 0.5, until: Callable[[], bool] | None = None) -> None:
-    """Show the screen until Ctrl-C or until `until` says so; a new run of the same name is followed."""
-    console = Console()
-    view, history = EngineView(engine), History()
-    try:
-        with Live(console=console, screen=console.is_terminal, auto_refresh=False, transient=True) as live:
-            while until is None or not until():
-                if view.replaced:
-                    view.close()
-                    view = EngineView(engine)
-                stat = view.snapshot()
-                history.add(stat)
-                live.update(render(stat, history), refresh=console.is_terminal)
-                if stat.state != "running":
-                    break
-                time.sleep(interval_seconds)
-    except KeyboardInterrupt:
-        pass
-    history.add(view.snapshot())
-    console.print(render(view.snapshot(), history))
+class LiveScreen:
+    """The screen of one engine, drawn in place; `refresh` may be called as often as one likes."""
+
+    def __init__(self, engine: str, *, interval_seconds: float) -> None:
+        self.engine = engine
+        self.console = Console()
+        self.history = History()
+        self._interval = interval_seconds
+        self._due = 0.0
+        self._view: EngineView | None = None
+        self._live = Live(console=self.console, screen=self.console.is_terminal, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> LiveScreen:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def refresh(self) -> EngineStat | None:
+        """Draw what the engine does now, when it is time to; None when nothing was drawn."""
+        now = time.monotonic()
+        if now < self._due:
+            return None
+        self._due = now + self._interval
+        if self._view is not None and self._view.replaced:
+            self._view.close()
+            self._view = None
+        if self._view is None:
+            self._view = EngineView(self.engine)
+        stat = self._view.snapshot()
+        self.history.add(stat)
+        if self.console.is_terminal:
+            self._live.update(render(stat, self.history), refresh=True)
+        return stat
+
+
+@contextmanager
+def live_screen(engine: str, *, interval_seconds: float = 0.25) -> Iterator[Callable[[], None]]:
+    """The screen while a supervisor watches: call what this gives in its loop. Draws nothing off a terminal."""
+    with LiveScreen(engine, interval_seconds=interval_seconds) as screen:
+
+        def refresh() -> None:
+            screen.refresh()
+
+        yield refresh
+
+
+def watch(engine: str, *, interval_seconds: float = 0.5) -> None:
+    """Show the screen until Ctrl-C or the engine's end, and leave the last look standing."""
+    stat = None
+    with LiveScreen(engine, interval_seconds=interval_seconds) as screen:
+        try:
+            while stat is None or stat.state == "running":
+                stat = screen.refresh() or stat
+                time.sleep(interval_seconds / 4)
+        except KeyboardInterrupt:
+            pass
+    if stat is not None:
+        screen.console.print(render(stat, screen.history))
 
 
 def show(view: EngineView) -> None:

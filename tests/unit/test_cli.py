@@ -101,6 +101,14 @@ def test_inspect_counts_a_capture(shared_data: Path) -> None:
     assert json.loads(done.stdout)["messages"] == 10_000
 
 
+def test_replay_trades_and_reports(shared_data: Path) -> None:
+    done = hotpath("replay", shared_data / "itch_aapl_20200130" / "locate-13-10k.bin", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["counters"]["feed"]["messages"] == 10_000
+    assert report["hops"][1]["count"] > 0
+
+
 def test_stat_without_that_engine_says_how_to_start_one() -> None:
     done = hotpath("stat", "no-such-engine")
     assert done.returncode == UNAVAILABLE

@@ -1,0 +1,115 @@
+"""A run's report as people read it: what was decoded, traded and refused, and how long each hop took.
+
+It is printed when the demo, a run or a replay ends; `--json` prints the same structure for machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ffi import lib
+from hotpath.report import HopReport, RunReport
+from hotpath.screen import format_money, format_ns, format_rate, hop_table
+from hotpath.stat import HopStat
+
+
+def print_report(report: RunReport, *, json: bool, venue: Mapping[str, Any] | None = None) -> None:
+    """To standard output. `venue` is what the simulator says of the same run: its own counts, to compare."""
+    if json:
+        import msgspec
+
+        content: dict[str, Any] = msgspec.to_builtins(report)
+        if venue is not None:
+            content["venue"] = dict(venue)
+        print(msgspec.json.encode(content).decode())
+    else:
+        Console().print(report_view(report))
+
+
+def report_view(report: RunReport) -> RenderableType:
+    """The report on one screen."""
+    parts: list[RenderableType] = [_title(report), Text(), _facts(report), Text()]
+    parts.append(hop_table({hop.name: _hop(hop) for hop in report.hops}))
+    if report.spin is not None:
+        parts += [_spin_line(report), Text(f" {report.spin.verdict}", style=_verdict_style(report.spin.verdict))]
+    if report.order_log_sha256:
+        parts += [Text(), Text(f" order log {report.order_log_sha256}", style="dim")]
+    parts += [Text(f" note: {notice}", style="yellow") for notice in report.notices]
+    return Group(*parts)
+
+
+def _title(report: RunReport) -> Text:
+    title = Text.assemble((" hotpath ", "bold reverse"), " ", (report.engine, "bold"), f"  {report.topology}")
+    title.append(f"  {report.seconds:.1f} s", "dim")
+    if report.outcome:
+        fine = report.outcome in ("stopped", "finished")
+        title.append(f"  {report.outcome}", "green" if fine else "bold red")
+    return title
+
+
+def _facts(report: RunReport) -> Table:
+    feed, signal = report.counters["feed"], report.counters["signal"]
+    risk, gateway = report.counters["risk"], report.counters["gateway"]
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(style="dim", width=10)
+    table.add_column(justify="right", width=13)
+    table.add_column()
+    a_second = feed["messages"] / report.seconds if report.seconds else 0.0
+    rows = (
+        ("decoded", feed["messages"], f"messages, {format_rate(a_second)} a second"),
+        ("book", feed["book_updates"], f"updates; {feed['gaps']:,} gaps, {feed['gaps_lost']:,} of them lost"),
+        ("signals", signal["signals"], f"from {signal['evaluations']:,} evaluations"),
+        ("approved", risk["approved"], "orders and cancels"),
+        ("rejected", risk["rejected"], _reasons(report.rejects)),
+        (
+            "sent",
+            gateway["new_orders"],
+            f"new; {gateway['replaces']:,} replaces, {gateway['cancels']:,} cancels",
+        ),
+        ("accepted", gateway["accepted"], f"by the venue; {gateway['rejected']:,} refused"),
+        ("fills", gateway["fills"], f"of {gateway['filled_lots']:,} lots"),
+        ("position", report.position_lots, f"lots; bought {risk['bought_lots']:,}, sold {risk['sold_lots']:,}"),
+    )
+    for name, number, rest in rows:
+        table.add_row(f" {name}", f"{number:,}", Text(rest, style="dim"))
+    pnl = format_money(round(report.pnl_currency * 1e6), signed=True)
+    style = "bold green" if report.pnl_currency > 0 else "bold red" if report.pnl_currency < 0 else "bold"
+    table.add_row(" P&L", Text(pnl, style=style), Text("at the last reference prices", style="dim"))
+    return table
+
+
+def _reasons(rejects: Mapping[str, int]) -> str:
+    """ "12 collar, 3 throttle", most frequent first."""
+    if not rejects:
+        return "by risk"
+    ordered = sorted(rejects.items(), key=lambda item: -item[1])
+    return "by risk: " + ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in ordered)
+
+
+def _hop(hop: HopReport) -> HopStat:
+    return HopStat(hop.count, hop.p50_ns, hop.p99_ns, hop.p999_ns, hop.max_ns, hop.budget_p99_ns)
+
+
+def _spin_line(report: RunReport) -> Table:
+    """The machine's own part, in the columns of the hops above it."""
+    spin = report.spin
+    assert spin is not None, "the caller looked"
+    table = Table(box=None, show_header=False, padding=(0, 0, 0, 1))
+    table.add_column(width=16)
+    table.add_column(width=10)
+    for _ in range(5):
+        table.add_column(justify="right", width=7)
+    spans = (spin.p50_ns, spin.p99_ns, spin.p999_ns, spin.max_ns)
+    table.add_row(
+        "an empty loop", "", *(format_ns(span) for span in spans), format_ns(lib.SPIN_DELAY_NS_MAX), style="dim"
+    )
+    return table
+
+
+def _verdict_style(verdict: str) -> str:
+    return "yellow" if "insufficient" in verdict else "green"
