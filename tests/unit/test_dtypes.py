@@ -152,7 +152,7 @@ CHANGES = {
         "    uint64_t venue_ref; /* the venue's order number */\n    uint64_t match_id;",
         "    uint64_t match_id;\n    uint64_t venue_ref;",
     ),
-    "longer array": ("uint8_t reserved[3];\n} exec_event", "uint8_t reserved[11];\n} exec_event"),
+    "longer array": ("uint8_t bytes[RAW_BYTES_MAX];\n} raw_event", "uint8_t bytes[RAW_BYTES_MAX + 8];\n} raw_event"),
     "nested struct grown": ("    uint8_t input;\n    uint8_t leg;\n} command_id", "    uint64_t leg;\n} command_id"),
     "event type renumbered": ("NORM_ADD = 16", "NORM_ADD = 17"),
     "counter inserted": ("    FEED_PACKETS,", "    FEED_FRAMES,\n    FEED_PACKETS,"),
