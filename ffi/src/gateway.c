@@ -68,8 +68,12 @@ static uint32_t *index_cell(const gateway *self, const command_id *id) {
     return &self->index_by_id[at];
 }
 
+/* From the end, in doubling steps, and then by halves: what is asked for is most often recent. */
 gateway_order *gateway_order_by_id(const gateway *self, uint64_t order_id) {
-    uint32_t low = 0, high = self->order_count;
+    uint32_t high = self->order_count, step = 1;
+    while (step < high && self->orders[high - step].order_id > order_id) step *= 2;
+    uint32_t low = step < high ? high - step : 0;
+    high -= step / 2;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (self->orders[middle].order_id < order_id) low = middle + 1;
@@ -128,7 +132,7 @@ void gateway_order_set(gateway *self, gateway_order *order, int state) {
 static gateway_order *table_enter(gateway *self, uint32_t record_index) {
     const intent_record *record = &self->intents.records[record_index];
     *index_cell(self, &record->id) = record_index + 1;
-    gateway_order *target = gateway_order_by_id(self, record->target_order_id);
+    gateway_order *target = record->type == CMD_NEW ? NULL : gateway_order_by_id(self, record->target_order_id);
     if (record->type == CMD_CANCEL) {
         if (target) target->flags |= GATEWAY_ORDER_CANCEL_WANTED;
         return target;
@@ -355,8 +359,16 @@ static void hops_record(gateway *self, const cmd_event *command, uint64_t sent_t
     gateway_hop(self, HOP_ORDER_PATH, ingress, sent_time_ns);
 }
 
+/* The lines that the next order will write: after T1, when there is time. */
+static void prefetch_next(const gateway *self) {
+    if (self->intents.next == self->intents.capacity) return;
+    const uint8_t *record = (const uint8_t *)&self->intents.records[self->intents.next];
+    for (uint32_t at = 0; at < sizeof(intent_record); at += CACHE_LINE_SIZE) __builtin_prefetch(record + at, 1);
+    if (self->order_count < self->config.orders_max) __builtin_prefetch(&self->orders[self->order_count], 1);
+}
+
 /* The record is whole: stamp it, enter it, and give its frame to the session. */
-static gateway_order *record_store(gateway *self, const cmd_event *command, intent_record *record) {
+static void record_store(gateway *self, const cmd_event *command, intent_record *record) {
     uint32_t index = (uint32_t)self->intents.next;
     intent_commit(&self->intents);
     gateway_order *order = table_enter(self, index);
@@ -369,7 +381,7 @@ static gateway_order *record_store(gateway *self, const cmd_event *command, inte
         gateway_counters(self)[GATEWAY_FRAMES_OUT]++;
     }
     if (record->type != CMD_CANCEL) order->sent_time_ns = sent_time_ns;
-    return order;
+    prefetch_next(self);
 }
 
 static int order_send(gateway *self, const turn_plan *plan, const cmd_event *command) {

@@ -353,6 +353,19 @@ def test_modes_refuse_new_orders_and_let_cancels_pass(scene: Scene) -> None:
     assert int(gone["order_id"]) == order_id and int(gone["leaves_lots"]) == 0
 
 
+def test_any_order_is_found_by_its_id(scene: Scene) -> None:
+    """Order ids have gaps where risk refused an intent."""
+    scene.up()
+    ids = [scene.risk.new(order_id=7 * i + 3) for i in range(200)]
+    scene.settle(50)
+    asked = ids[::3] + ids[:5] + [0, 1, 4, ids[-1] + 1]
+    for target in asked:
+        scene.risk.cancel(target)
+    scene.settle(50)
+    assert {int(e["order_id"]) for e in scene.events(lib.EXEC_CANCELED)} == set(ids[::3] + ids[:5])
+    assert [int(e["target_order_id"]) for e in scene.events(lib.EXEC_REFUSED)] == asked[-4:]
+
+
 def test_full_intent_file_refuses_orders_and_lets_cancels_pass(tmp_path: Path) -> None:
     scene = Scene(tmp_path, intents_max=3)
     orders = []
