@@ -27,6 +27,7 @@ from pathlib import Path
 from types import FrameType
 
 from ffi import lib
+from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec
 from hotpath.errors import HotpathError, StageError
 from hotpath.run_file import write_run_file
@@ -104,7 +105,7 @@ class Supervisor:
         os.close(self._lock_file)
         raise StageError(
             f"engine {self.spec.name} is latched in killed state since {latch['at']}: {latch['reason']}",
-            next_step=f"look into it, then accept it: hotpath run --clear-kill ... (or remove {self.latch_path})",
+            next_step='find out why, then accept it: hotpath run CONFIG --arm --clear-kill "reason"',
         )
 
     def start(self) -> None:
@@ -288,6 +289,16 @@ def end_process(process: subprocess.Popen[bytes], deadline: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def clear_latch(config: Config, *, reason: str) -> None:
+    """Accept a kill that outlived its run: put the latch aside, with the reason, for people to read."""
+    path = Path(config.engine.state_dir) / f"{config.engine.name}.killed"
+    if not path.exists():
+        return
+    latch = {**json.loads(path.read_text()), "cleared_at": time.strftime("%Y-%m-%d %H:%M:%S"), "cleared": reason}
+    path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.cleared").write_text(json.dumps(latch))
+    path.unlink()
 
 
 def set_latch(path: Path, *, reason: str, epoch: int) -> None:

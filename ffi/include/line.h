@@ -32,7 +32,7 @@ typedef struct {
 typedef struct {
     int32_t socket;          /* bound, non-blocking; the caller's */
     int32_t request_socket;  /* connected to the retransmission server, non-blocking; -1 = there is none */
-    uint64_t expected;       /* next sequence to publish; 0 = take the first that comes */
+    uint64_t expected;       /* next sequence to publish; 0 = not yet known */
     uint64_t gap_start_time_ns; /* when the gap was found, or last grew shorter */
     uint64_t gap_end;        /* first sequence known to exist after the gap; 0 = no gap is open */
     uint64_t gap_expected;   /* `expected` at gap_start_time_ns */

@@ -157,6 +157,11 @@ static uint32_t gap_advance(line *line, ring_writer *raw, uint64_t now_ns) {
     return published;
 }
 
+/* Where a session is taken up: at its start when what was missed can be asked for, else where it is. */
+static uint64_t first_sequence(const line *line, const mold_header *header) {
+    return line->request_socket >= 0 || !header->sequence ? 1 : header->sequence;
+}
+
 static void session_begin(line *line, ring_writer *raw, const mold_header *header, uint64_t now_ns) {
     memcpy(line->session, header->session, sizeof line->session);
     line->gap_end = 0;
@@ -171,11 +176,11 @@ static void session_begin(line *line, ring_writer *raw, const mold_header *heade
 /* 1 when the packet belongs to the session that the line follows. */
 static int session_check(line *line, ring_writer *raw, const mold_header *header, uint64_t now_ns) {
     if (memcmp(header->session, line->session, sizeof line->session) == 0) {
-        if (!line->expected) line->expected = header->sequence ? header->sequence : 1;
+        if (!line->expected) line->expected = first_sequence(line, header);
         return 1;
     }
     int first = line->session[0] == 0;
-    if (first && !line->expected) line->expected = header->sequence ? header->sequence : 1;
+    if (first && !line->expected) line->expected = first_sequence(line, header);
     if (!first && (line->pinned_session || !line->ended)) {
         line->counter[FEED_MALFORMED]++; /* another session in the middle of ours is not believed */
         return 0;

@@ -1,0 +1,67 @@
+"""``hotpath run``: one engine from its configuration, under a supervisor, until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotpath.config import Config, load_config
+from hotpath.report import RunReport, collect_report
+from hotpath.runs import live_spec, with_engine
+from hotpath.supervisor import Outcome, StopSignals, Supervisor, clear_latch, supervise
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `hotpath run` can be told."""
+
+    arm: bool = False
+    clear_kill: str = ""  # the reason for accepting a latched kill; empty: it stands
+    record: Path | None = None  # the journal's folder
+    seconds: float | None = None  # None: until SIGINT or SIGTERM
+    watch: bool = False  # show the live screen
+    topology: str | None = None
+
+
+def run_engine(config_path: Path, options: RunOptions) -> tuple[Outcome, RunReport]:
+    """Run until stopped; returns how it ended and what it did. Raises HotpathError when it cannot start."""
+    config = load_config(config_path)
+    if options.topology:
+        config = with_engine(config, topology=options.topology)
+    if options.clear_kill:
+        clear_latch(config, reason=options.clear_kill)
+    return run_configured(config, options)
+
+
+def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunReport]:
+    """The same with a configuration that is already loaded."""
+    spec = live_spec(config, journal=options.record is not None)
+    for note in spec.placement.notes:
+        print(f"note: {note}", file=sys.stderr)
+    supervisor = Supervisor(spec, arm=options.arm, record=options.record)
+    reports: list[RunReport] = []
+    started = time.monotonic()
+
+    def collect() -> None:
+        report = collect_report(supervisor.memory)
+        report.seconds = time.monotonic() - started
+        reports.append(report)
+
+    with StopSignals() as stop:
+
+        def over() -> bool:
+            return stop.set or (options.seconds is not None and time.monotonic() - started > options.seconds)
+
+        if options.watch:
+            from hotpath.screen import live_screen
+
+            with live_screen(spec.name) as refresh:
+                outcome = supervise(supervisor, until=over, each=refresh, before_removal=collect)
+        else:
+            outcome = supervise(supervisor, until=over, before_removal=collect)
+    report = reports[0]
+    report.outcome = outcome.reason
+    report.notices = supervisor.notices
+    return outcome, report
