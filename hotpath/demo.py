@@ -1,7 +1,7 @@
 """``hotpath demo``: a venue simulator and an engine on this machine, trading for a while, with a report.
 
-    simulator process --MoldUDP64/ITCH 5.0 over UDP--> engine processes
-                      <--OUCH 5.0 over SoupBinTCP----
+simulator process --MoldUDP64/ITCH 5.0 over UDP--> engine processes
+                  <--OUCH 5.0 over SoupBinTCP----
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ gateway's C writes records; Python makes the file, maps it and reads it.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import mmap
 import os
 from pathlib import Path
@@ -206,6 +207,15 @@ def read_intents(path: Path) -> IntentFile:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def frames_digest(frames: list[bytes]) -> str:
+    """SHA-256 over the frames, each behind its length: equal digests, equal order logs."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(len(frame).to_bytes(2, "big"))
+        digest.update(frame)
+    return digest.hexdigest()
 
 
 def _check_head(path: Path, descriptor: int) -> None:

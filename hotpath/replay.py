@@ -9,7 +9,6 @@ and one configuration give one order log, in every topology and on every machine
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 import time
@@ -148,8 +147,5 @@ def _replay_supervised(spec: EngineSpec, options: ReplayOptions) -> RunReport:
 
 def order_log_digest(path: Path) -> str:
     """SHA-256 over the frames of the intent file, in order: equal logs, equal orders."""
-    digest = hashlib.sha256()
-    for frame in intents.read_intents(path).frames():
-        digest.update(len(frame).to_bytes(2, "big"))
-        digest.update(frame)
-    return digest.hexdigest()
+    with intents.read_intents(path) as file:
+        return intents.frames_digest(file.frames())

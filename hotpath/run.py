@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotpath.config import Config, load_config
+from hotpath.recordings import keep_intents
 from hotpath.report import RunReport, collect_report
 from hotpath.runs import live_spec, with_engine
 from hotpath.supervisor import Outcome, StopSignals, Supervisor, clear_latch, supervise
@@ -61,6 +62,8 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
                 outcome = supervise(supervisor, until=over, each=refresh, before_removal=collect)
         else:
             outcome = supervise(supervisor, until=over, before_removal=collect)
+    if options.record is not None:
+        keep_intents(spec, options.record)
     report = reports[0]
     report.outcome = outcome.reason
     report.notices = supervisor.notices

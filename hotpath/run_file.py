@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ffi import lib
-from ffi.dtypes import dtype_of
+from ffi.dtypes import dtype_of, layout_hash
 from hotpath import segments
 from hotpath.config import Config
 from hotpath.engine import EngineSpec
@@ -23,6 +23,7 @@ from hotpath.topology import Place, Placement
 class RunFile(Struct, frozen=True, forbid_unknown_fields=True):
     """One run, as its processes see it."""
 
+    layout_hash: int
     run_epoch: int
     config: Config
     places: tuple[Place, ...]
@@ -39,6 +40,7 @@ class RunFile(Struct, frozen=True, forbid_unknown_fields=True):
 def write_run_file(path: Path, spec: EngineSpec, *, run_epoch: int, messages_per_round: int = 0) -> None:
     """Write the run for the processes to read."""
     run = RunFile(
+        layout_hash=layout_hash(),
         run_epoch=run_epoch,
         config=spec.config,
         places=spec.placement.places,

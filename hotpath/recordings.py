@@ -1,0 +1,239 @@
+"""A recorded run, run again: the same stages, turn by turn, and every order compared byte for byte.
+
+    raw.events  -> raw ring  -> feed turns    \\
+    exec.events -> exec ring -> signal, risk    > each turn as its record planned it, as soon as all that
+                   norm, signal, cmd, reject   /  the plan may see has been made again
+                                -> gateway turns (no venue) -> intent file  == the recorded intent file
+
+What the world decided (packets, executions, times, kills, modes) comes from the recording; what the engine
+decided is decided again. After each turn the stage's digest must equal the recorded one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct, field
+
+from ffi import ffi, lib
+from ffi.dtypes import dtype_of, layout_hash
+from hotpath import intents
+from hotpath.engine import EngineMemory, EngineSpec, engine_memory
+from hotpath.errors import CaptureError
+from hotpath.journal import event_type
+from hotpath.rings import RingWriter
+from hotpath.run_file import RunFile
+from hotpath.stages import ProcessStages, intents_path
+from hotpath.topology import STAGES, Place, Placement
+
+INPUTS = {  # of each stage's plan, in order; None: not a ring
+    "feed": ("raw",),
+    "signal": ("norm", "exec", "reject"),
+    "risk": ("norm", "exec", "signal"),
+    "gateway": (None, "cmd"),  # without a venue, the paper venue's market is not needed
+}
+OUTPUTS = {"feed": "norm", "signal": "signal", "risk": "cmd"}
+GIVEN = ("raw", "exec")  # rings that the recording fills
+
+
+class Mismatch(Struct):
+    """Where a replayed stage first differed from its recording."""
+
+    stage: str
+    turn: int
+    recorded: str
+    replayed: str
+
+
+class RecordingReplay(Struct):
+    """How a recording compares with its replay."""
+
+    events: dict[str, int]
+    turns: dict[str, int]
+    orders_recorded: int
+    orders_replayed: int
+    orders_equal: bool
+    order_log_sha256: str = ""
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        """Every digest and every order byte is as recorded."""
+        return self.orders_equal and not self.mismatches
+
+
+class Recording:
+    """A journal's folder, opened read-only. Raises CaptureError when it cannot be replayed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.run = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunFile)
+            end = msgspec.json.decode((folder / "end.json").read_bytes(), type=dict[str, dict[str, int]])
+            self.instruments: npt.NDArray[Any] = np.load(folder / "instruments.npy", allow_pickle=False)
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            raise CaptureError(f"{folder}: not a whole recording: {error}") from None
+        for ring, counts in end.items():
+            if counts["lost"]:
+                raise CaptureError(
+                    f"{folder}: {counts['lost']} events of ring {ring} were overwritten before they were recorded",
+                    next_step=f"record again with a larger [rings] {ring}",
+                )
+        if self.run.layout_hash != layout_hash():
+            raise CaptureError(
+                f"{folder}: recorded with layout {self.run.layout_hash:016x}, this build has {layout_hash():016x}",
+                next_step="replay it with the build that recorded it",
+            )
+
+    def events(self, ring: str) -> npt.NDArray[Any]:
+        """Every event of a ring, in sequence, mapped from the file."""
+        path = self.folder / f"{ring}.events"
+        dtype = dtype_of(event_type(ring))
+        if not path.exists() or not path.stat().st_size:
+            return np.empty(0, dtype)
+        return np.memmap(path, dtype, mode="r")
+
+    def order_frames(self) -> list[bytes]:
+        """The frames that this run sent, in order."""
+        with intents.read_intents(self.folder / "intents") as file:
+            records = file.records()
+            frames = file.frames()
+        earlier = self.run.order_id_base
+        return [frame for frame, record in zip(frames, records, strict=True) if record["order_id"] > earlier]
+
+
+class Replayer:
+    """The four stages over a recording, in this process."""
+
+    def __init__(self, recording: Recording, memory: EngineMemory, stages: ProcessStages) -> None:
+        self.recording = recording
+        self.stages = stages
+        self.given = {ring: recording.events(ring) for ring in GIVEN}
+        gates = {ring.name: ring.gating for ring in memory.spec.rings}
+        self.writers = {ring: RingWriter(memory.spec.name, ring, gates=gates[ring]) for ring in GIVEN}
+        self.published = dict.fromkeys(GIVEN, 0)
+        self.turns = {stage: recording.events(f"{stage}.ctl") for stage in STAGES}
+        self.done = dict.fromkeys(STAGES, 0)
+        self.mismatches: list[Mismatch] = []
+        self._plan = ffi.new("turn_plan *")
+
+    def run(self) -> None:
+        """Every recorded turn, each when all that it may see is there."""
+        while waiting := [stage for stage in STAGES if self.done[stage] < len(self.turns[stage])]:
+            advanced = [self._advance(stage) for stage in STAGES]  # each of them, not only up to the first
+            if not any(advanced):
+                turns = ", ".join(f"{stage} at turn {self.done[stage] + 1}" for stage in waiting)
+                raise CaptureError(f"{self.recording.folder}: waits for events that are not recorded: {turns}")
+
+    def _advance(self, stage: str) -> bool:
+        """Run this stage's turns as far as they go."""
+        before = self.done[stage]
+        while self.done[stage] < len(self.turns[stage]) and not self.mismatches:
+            turn = self.turns[stage][self.done[stage]]
+            if not self._available(stage, turn):
+                break
+            self._turn(stage, turn)
+            self.done[stage] += 1
+        if self.mismatches:
+            self.done = {name: len(turns) for name, turns in self.turns.items()}
+        return self.done[stage] > before
+
+    def _available(self, stage: str, turn: npt.NDArray[Any]) -> bool:
+        for index, ring in enumerate(INPUTS[stage]):
+            wanted = int(turn["input_sequence"][index])
+            if ring is not None and self._head(ring, wanted) < wanted:
+                return False
+        return self._has_room(stage, turn)
+
+    def _has_room(self, stage: str, turn: npt.NDArray[Any]) -> bool:
+        """Whether the readers of this stage's ring have gone far enough for what the turn published."""
+        if stage not in OUTPUTS:
+            return True
+        writer = self._writer(OUTPUTS[stage])
+        return int(turn["output_sequence"]) - int(writer.next) <= int(lib.ring_room(ffi.addressof(writer)))
+
+    def _writer(self, ring: str) -> Any:
+        """The stage's own writer of a ring that is made again."""
+        owner = {"norm": self.stages.feed, "signal": self.stages.signal}.get(ring, self.stages.risk)
+        return getattr(owner, ring)
+
+    def _head(self, ring: str, wanted: int) -> int:
+        """Events of a ring that are there by now; a given ring is filled up to `wanted` as room allows."""
+        if ring not in GIVEN:
+            return int(self._writer(ring).next)
+        published = self.published[ring]
+        if wanted > published:
+            chunk = self.given[ring][published:wanted]
+            self.published[ring] += self.writers[ring].publish(np.ascontiguousarray(chunk[: self.writers[ring].room]))
+        return self.published[ring]
+
+    def _turn(self, stage: str, turn: npt.NDArray[Any]) -> None:
+        plan = self._plan
+        plan.now_ns = int(turn["now_ns"])
+        for index in range(lib.INPUTS_MAX):
+            plan.input_sequence[index] = int(turn["input_sequence"][index])
+        for name in ("kill_epoch", "limits_version", "model_generation", "weights_version", "mode", "killed"):
+            setattr(plan, name, int(turn[name]))
+        target = getattr(self.stages, stage)
+        getattr(lib, f"{stage}_turn")(target, plan)
+        replayed = int(target.stage.digest)
+        if replayed != int(turn["digest"]):
+            self.mismatches.append(
+                Mismatch(stage, int(turn["turn"]), f"{int(turn['digest']):016x}", f"{replayed:016x}")
+            )
+
+
+def replay_recording(folder: Path) -> RecordingReplay:
+    """Run a recording again and compare."""
+    recording = Recording(folder)
+    with tempfile.TemporaryDirectory(prefix="hotpath-replay-") as scratch:
+        spec = _spec_of(recording, Path(scratch))
+        with engine_memory(spec) as memory:
+            stages = ProcessStages(spec, spec.placement.places[0], run_epoch=memory.run_epoch, replay_gateway=True)
+            replayer = Replayer(recording, memory, stages)
+            replayer.run()
+            turns = {stage: int(getattr(stages, stage).stage.turn) for stage in STAGES}
+            stages.close()
+        with intents.read_intents(intents_path(spec.config)) as file:
+            replayed = file.frames()
+    recorded = recording.order_frames()
+    return RecordingReplay(
+        events={ring: len(recording.events(ring)) for ring in ("raw", "norm", "signal", "cmd", "exec", "reject")},
+        turns=turns,
+        orders_recorded=len(recorded),
+        orders_replayed=len(replayed),
+        orders_equal=recorded == replayed,
+        order_log_sha256=intents.frames_digest(replayed),
+        mismatches=replayer.mismatches,
+    )
+
+
+def _spec_of(recording: Recording, scratch: Path) -> EngineSpec:
+    """The recorded run's spec, its stages in one process, with neither feed nor venue."""
+    run = recording.run
+    replace = msgspec.structs.replace
+    engine = replace(run.config.engine, name="replay", state_dir=str(scratch), topology="fused")
+    feed = replace(run.config.feed, kind="none")
+    config = replace(run.config, engine=engine, feed=feed)
+    place = Place(process="replay", stages=STAGES, cpu=None, wait="spin")
+    return EngineSpec(
+        config=config,
+        instruments=recording.instruments,
+        placement=Placement((place,), ()),
+        midnight_ns=run.midnight_ns,
+        roll_times_ns=run.roll_times_ns,
+        order_id_base=run.order_id_base,
+        strategy_epoch=run.strategy_epoch,
+        trading_day=run.trading_day,
+    )
+
+
+def keep_intents(spec: EngineSpec, folder: Path) -> None:
+    """Put the run's intent file beside its recording."""
+    shutil.copyfile(intents_path(spec.config), folder / "intents")
