@@ -87,6 +87,21 @@ static uint16_t session_tag(const session *session) {
     return (uint16_t)(digest_bytes(0, session->name, sizeof session->name) % UINT16_MAX + 1);
 }
 
+/* A break names its fill by match number alone; quantity and price are those of the fill, as far back as
+ * the exec ring reaches. One that is not found leaves the position in doubt. */
+static void break_complete(gateway *self, exec_event *event) {
+    uint64_t newest = self->exec.next;
+    for (uint64_t back = 1; back <= newest && back <= self->exec.mask; back++) {
+        const uint64_t *slot = ring_slot(self->exec.slots, newest - back, self->exec.mask, self->exec.slot_shift);
+        const exec_event *fill = (const exec_event *)slot;
+        if (fill->header.type != EXEC_FILL || fill->match_id != event->match_id || fill->order_id != event->order_id) continue;
+        event->quantity_lots = fill->quantity_lots;
+        event->price_ticks = fill->price_ticks;
+        return;
+    }
+    self->distrust = 1;
+}
+
 static void exec_fill(gateway *self, exec_event *event, const gateway_order *order, const venue_report *report, uint64_t sequence) {
     event->header.origin_time_ns = self->config.midnight_time_ns + report->time_ns;
     event->header.ingress_time_ns = self->ingress_time_ns;
@@ -105,6 +120,7 @@ static void exec_fill(gateway *self, exec_event *event, const gateway_order *ord
     int replacement = event->header.type == EXEC_REPLACED || event->header.type == EXEC_REPLACE_REJECTED;
     if (replacement && order->target) event->target_order_id = self->orders[order->target - 1].order_id;
     if (event->header.type == EXEC_CANCEL_REJECTED || event->header.type == EXEC_PENDING_CANCEL) event->target_order_id = order->order_id;
+    if (event->header.type == EXEC_BROKEN) break_complete(self, event);
     if (event->price_ticks == 0) event->price_ticks = self->intents.records[order->record].price_ticks;
 }
 

@@ -272,7 +272,7 @@ def test_other_reports_reach_their_order(scene: Scene) -> None:
     ]
     scene.settle()
     for kind, expected in {
-        lib.EXEC_BROKEN: {"match_id": 1, "reason": ord("E")},
+        lib.EXEC_BROKEN: {"match_id": 1, "reason": ord("E"), "quantity_lots": 10, "price_ticks": 1_000_000},
         lib.EXEC_PENDING_CANCEL: {"target_order_id": order_id},
         lib.EXEC_CANCEL_REJECTED: {"target_order_id": order_id},
         lib.EXEC_CANCELED: {"quantity_lots": 20, "leaves_lots": 30, "reason": ord("Q")},
@@ -285,6 +285,15 @@ def test_other_reports_reach_their_order(scene: Scene) -> None:
     assert scene.world.counter("MESSAGES_IN") == len(scene.venue.stream)
     assert int(scene.gateway.file.page()["next_expected_sequence"]) == len(scene.venue.stream) + 1
     assert scene.world.gateway_mode == lib.MODE_NORMAL
+
+
+def test_break_of_a_fill_that_nobody_remembers_stops_new_orders(scene: Scene) -> None:
+    _, ref = one_live_order(scene)
+    scene.venue.stream.append(broken(ref, 4711))
+    scene.settle()
+    (event,) = scene.events(lib.EXEC_BROKEN)
+    assert int(event["quantity_lots"]) == 0
+    assert scene.world.gateway_mode == lib.MODE_CANCEL_ONLY
 
 
 @pytest.mark.parametrize("message", [canceled(77, 1), b"A" + bytes(20), b"?"])

@@ -121,7 +121,8 @@ def test_order_life_and_reconnection(simulated: Simulated) -> None:
 
     simulated.control(command="break", match=int(fills[0]["match_id"]))
     (undone,) = simulated.until_told(lib.EXEC_BROKEN, 1)
-    assert (int(undone["order_id"]), int(undone["match_id"])) == (bought, int(fills[0]["match_id"]))
+    for field in ("order_id", "match_id", "quantity_lots", "price_ticks"):
+        assert undone[field] == fills[0][field]
 
     sequences = [int(event["session_sequence"]) for event in risk.seen if event["session_sequence"]]
     assert sequences == sorted(set(sequences))
