@@ -98,22 +98,38 @@ def stage(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="Length-prefixed ITCH.")],
+    file: Annotated[Path, typer.Argument(help="Length-prefixed ITCH, or the folder of a recorded run.")],
     config: Annotated[Path | None, typer.Option(help="The engine's TOML file; default: safe defaults.")] = None,
     topology: Annotated[Topology | None, typer.Option(help="Default: as configured, or fused.")] = None,
     trading_date: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Default: as the file is named.")
     ] = None,
+    messages: Annotated[int, typer.Option(min=1, max=64, help="That arrive before the stages take a turn.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Keep the order log in this folder.")] = None,
     json: Json = False,
 ) -> None:
-    """Run the same engine over a recorded feed in virtual time, against the paper venue, and report."""
+    """Run the same engine over a recorded feed in virtual time, against the paper venue, and report.
+
+    A folder that `--record` made is run again turn by turn, and every order compared with the recorded one;
+    the exit code is 1 when any differs.
+    """
+    from hotpath.report_view import print_comparison, print_report, progress_bar
+
+    if file.is_dir():
+        from hotpath.recordings import replay_recording
+
+        comparison = replay_recording(file)
+        print_comparison(comparison, json=json)
+        raise typer.Exit(0 if comparison.same else 1)
     from hotpath.replay import ReplayOptions, replay_file
-    from hotpath.report_view import print_report
 
     day = trading_date.date() if trading_date else None
-    options = ReplayOptions(config_path=config, topology=topology, trading_date=day, out=out)
-    print_report(replay_file(file, options), json=json)
+    options = ReplayOptions(
+        config_path=config, topology=topology, trading_date=day, messages_per_round=messages, out=out
+    )
+    with progress_bar(f"replaying {file.name}", shown=not json) as progress:
+        report = replay_file(file, options, progress=progress)
+    print_report(report, json=json)
 
 
 @app.command()

@@ -42,6 +42,7 @@ from hotpath.supervisor import Outcome
 from hotpath.venues.config import AccountConfig, SimulatorConfig
 
 USERNAME = "DEMO"
+SPIN_SECONDS = 1.0
 SIMULATOR_READY_SECONDS = 30.0
 FUSED_BELOW_CPUS = 3  # processors: with fewer, processes would have to share one
 
@@ -74,6 +75,7 @@ def run_demo(options: DemoOptions) -> tuple[Outcome, RunReport, dict[str, Any]]:
                     arm=True,
                     seconds=options.seconds,
                     watch=options.watch,
+                    spin_seconds=SPIN_SECONDS,
                     record=folder / "recording" if options.record else None,
                 ),
             )

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -29,6 +29,7 @@ from hotpath.runs import load_instruments, next_rolls, traded_table
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.supervisor import Supervisor, supervise
 
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
 SLICE_NS = 200_000_000
 UNDATED = date(2000, 1, 3)  # a Monday: the trading date of a file that does not tell
 
@@ -45,7 +46,7 @@ class ReplayOptions:
     engine_name: str = "replay"
 
 
-def replay_file(path: Path, options: ReplayOptions, *, progress: Any = None) -> RunReport:
+def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None = None) -> RunReport:
     """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes."""
     if captures.detect_format(captures.MappedFile(path)) is not captures.CaptureFormat.ITCH:
         raise CaptureError(f"{path}: replay reads length-prefixed ITCH files", next_step=f"hotpath inspect {path}")
@@ -54,12 +55,11 @@ def replay_file(path: Path, options: ReplayOptions, *, progress: Any = None) -> 
         folder.mkdir(parents=True, exist_ok=True)
         spec = replay_spec(path, options, state_dir=folder)
         intents_path(spec.config).unlink(missing_ok=True)
-        started = time.perf_counter()
         if spec.config.engine.topology == "fused":
             report = _replay_here(spec, options, progress)
         else:
             report = _replay_supervised(spec, options)
-        report.seconds = time.perf_counter() - started
+        report.outcome = "finished"
         report.order_log_sha256 = order_log_digest(intents_path(spec.config))
         return report
 
@@ -110,7 +110,7 @@ def date_of_name(name: str) -> date | None:
     return None
 
 
-def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Any) -> RunReport:
+def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Progress | None) -> RunReport:
     """All four stages in this process."""
     with engine_memory(spec) as memory:
         stages = ProcessStages(
@@ -120,24 +120,27 @@ def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Any) -> Run
             messages_per_round=options.messages_per_round,
         )
         lib.control_arm(memory.control, memory.control.kill_epoch)
+        started = time.perf_counter()
         result = lib.DUTY_SLICE_OVER
         while result == lib.DUTY_SLICE_OVER:
             result = stages.run(SLICE_NS)
             if progress is not None:
                 progress(int(stages.feed.source.offset), int(stages.feed.source.size))
+        seconds = time.perf_counter() - started
         stages.close()
         if result != lib.DUTY_FINISHED:
             raise StageError(f"the replay ended early (duty result {result})")
-        return collect_report(memory)
+        return collect_report(memory, seconds=seconds)
 
 
 def _replay_supervised(spec: EngineSpec, options: ReplayOptions) -> RunReport:
     """The stages in the processes of their topology."""
     supervisor = Supervisor(spec, arm=True, messages_per_round=options.messages_per_round)
     reports: list[RunReport] = []
+    started = time.perf_counter()
 
     def collect() -> None:
-        reports.append(collect_report(supervisor.memory))
+        reports.append(collect_report(supervisor.memory, seconds=time.perf_counter() - started))
 
     outcome = supervise(supervisor, until=lambda: False, before_removal=collect)
     if outcome.failed:

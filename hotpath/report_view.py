@@ -5,7 +5,9 @@ It is printed when the demo, a run or a replay ends; `--json` prints the same st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -13,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ffi import lib
-from hotpath.report import HopReport, RunReport
+from hotpath.recordings import RecordingReplay
+from hotpath.report import RunReport
 from hotpath.screen import format_money, format_ns, format_rate, hop_table
-from hotpath.stat import HopStat
+from hotpath.topology import STAGES
 
 
 def print_report(report: RunReport, *, json: bool, venue: Mapping[str, Any] | None = None) -> None:
@@ -31,10 +34,51 @@ def print_report(report: RunReport, *, json: bool, venue: Mapping[str, Any] | No
         Console().print(report_view(report))
 
 
+def print_comparison(comparison: RecordingReplay, *, json: bool) -> None:
+    """How a recording compares with its replay, to standard output."""
+    if json:
+        import msgspec
+
+        content = {**msgspec.to_builtins(comparison), "same": comparison.same}
+        print(msgspec.json.encode(content).decode())
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    for stage, turns in comparison.turns.items():
+        table.add_row(f" {stage}", f"{turns:,} turns")
+    for ring, events in comparison.events.items():
+        table.add_row(f" {ring}", f"{events:,} events")
+    table.add_row(" orders", f"{comparison.orders_recorded:,} recorded, {comparison.orders_replayed:,} replayed")
+    verdict = Text(" the same, byte for byte", style="bold green")
+    if not comparison.same:
+        verdict = Text(" not the same", style="bold red")
+        for mismatch in comparison.mismatches:
+            verdict.append(
+                f"\n first difference: {mismatch.stage}, turn {mismatch.turn:,}: "
+                f"digest {mismatch.recorded} recorded, {mismatch.replayed} replayed"
+            )
+    Console().print(Group(table, Text(), verdict, Text(f" order log {comparison.order_log_sha256}", style="dim")))
+
+
+@contextmanager
+def progress_bar(title: str, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on the terminal while the block runs; None where there is no terminal to show it on."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def report_view(report: RunReport) -> RenderableType:
     """The report on one screen."""
     parts: list[RenderableType] = [_title(report), Text(), _facts(report), Text()]
-    parts.append(hop_table({hop.name: _hop(hop) for hop in report.hops}))
+    parts.append(hop_table(report.stat.hops))
     if report.spin is not None:
         parts += [_spin_line(report), Text(f" {report.spin.verdict}", style=_verdict_style(report.spin.verdict))]
     if report.order_log_sha256:
@@ -44,7 +88,7 @@ def report_view(report: RunReport) -> RenderableType:
 
 
 def _title(report: RunReport) -> Text:
-    title = Text.assemble((" hotpath ", "bold reverse"), " ", (report.engine, "bold"), f"  {report.topology}")
+    title = Text.assemble((" hotpath ", "bold reverse"), " ", (report.stat.engine, "bold"), f"  {report.stat.topology}")
     title.append(f"  {report.seconds:.1f} s", "dim")
     if report.outcome:
         fine = report.outcome in ("stopped", "finished")
@@ -53,19 +97,17 @@ def _title(report: RunReport) -> Text:
 
 
 def _facts(report: RunReport) -> Table:
-    feed, signal = report.counters["feed"], report.counters["signal"]
-    risk, gateway = report.counters["risk"], report.counters["gateway"]
+    feed, signal, risk, gateway = (report.stat.stages[stage].counters for stage in STAGES)
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(style="dim", width=10)
     table.add_column(justify="right", width=13)
     table.add_column()
-    a_second = feed["messages"] / report.seconds if report.seconds else 0.0
     rows = (
-        ("decoded", feed["messages"], f"messages, {format_rate(a_second)} a second"),
+        ("decoded", feed["messages"], f"messages, {format_rate(report.messages_per_second)} a second"),
         ("book", feed["book_updates"], f"updates; {feed['gaps']:,} gaps, {feed['gaps_lost']:,} of them lost"),
         ("signals", signal["signals"], f"from {signal['evaluations']:,} evaluations"),
         ("approved", risk["approved"], "orders and cancels"),
-        ("rejected", risk["rejected"], _reasons(report.rejects)),
+        ("rejected", risk["rejected"], _reasons(report.stat.rejects)),
         (
             "sent",
             gateway["new_orders"],
@@ -73,7 +115,7 @@ def _facts(report: RunReport) -> Table:
         ),
         ("accepted", gateway["accepted"], f"by the venue; {gateway['rejected']:,} refused"),
         ("fills", gateway["fills"], f"of {gateway['filled_lots']:,} lots"),
-        ("position", report.position_lots, f"lots; bought {risk['bought_lots']:,}, sold {risk['sold_lots']:,}"),
+        ("position", risk["position_lots"], f"lots; bought {risk['bought_lots']:,}, sold {risk['sold_lots']:,}"),
     )
     for name, number, rest in rows:
         table.add_row(f" {name}", f"{number:,}", Text(rest, style="dim"))
@@ -89,10 +131,6 @@ def _reasons(rejects: Mapping[str, int]) -> str:
         return "by risk"
     ordered = sorted(rejects.items(), key=lambda item: -item[1])
     return "by risk: " + ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in ordered)
-
-
-def _hop(hop: HopReport) -> HopStat:
-    return HopStat(hop.count, hop.p50_ns, hop.p99_ns, hop.p999_ns, hop.max_ns, hop.budget_p99_ns)
 
 
 def _spin_line(report: RunReport) -> Table:

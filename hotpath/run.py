@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hotpath.config import Config, load_config
 from hotpath.recordings import keep_intents
-from hotpath.report import RunReport, collect_report
+from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
 from hotpath.supervisor import Outcome, StopSignals, Supervisor, clear_latch, supervise
 
@@ -24,6 +24,7 @@ class RunOptions:
     seconds: float | None = None  # None: until SIGINT or SIGTERM
     watch: bool = False  # show the live screen
     topology: str | None = None
+    spin_seconds: float = 0.0  # measure the machine itself for so long afterwards
 
 
 def run_engine(config_path: Path, options: RunOptions) -> tuple[Outcome, RunReport]:
@@ -46,9 +47,7 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
     started = time.monotonic()
 
     def collect() -> None:
-        report = collect_report(supervisor.memory)
-        report.seconds = time.monotonic() - started
-        reports.append(report)
+        reports.append(collect_report(supervisor.memory, seconds=time.monotonic() - started))
 
     with StopSignals() as stop:
 
@@ -65,6 +64,8 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
     if options.record is not None:
         keep_intents(spec, options.record)
     report = reports[0]
+    if options.spin_seconds:
+        report.spin = measure_spin(cpu=spec.placement.places[0].cpu, seconds=options.spin_seconds)
     report.outcome = outcome.reason
     report.notices = supervisor.notices
     return outcome, report

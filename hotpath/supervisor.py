@@ -171,8 +171,8 @@ class Supervisor:
     def kill(self, reason: str, *, latch: bool) -> None:
         """No new order leaves after this; with `latch`, over restarts too."""
         epoch = lib.control_kill(self.memory.control)
-        self.notices.append(f"killed (epoch {epoch}): {reason}")
         if latch:
+            self.notices.append(f"killed (epoch {epoch}): {reason}")
             set_latch(self.latch_path, reason=reason, epoch=int(epoch))
 
     # ---- while -------------------------------------------------------------------------------------

@@ -104,9 +104,9 @@ def test_inspect_counts_a_capture(shared_data: Path) -> None:
 def test_replay_trades_and_reports(shared_data: Path) -> None:
     done = hotpath("replay", shared_data / "itch_aapl_20200130" / "locate-13-10k.bin", "--json")
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["counters"]["feed"]["messages"] == 10_000
-    assert report["hops"][1]["count"] > 0
+    stat = json.loads(done.stdout)["stat"]
+    assert stat["stages"]["feed"]["counters"]["messages"] == 10_000
+    assert stat["hops"]["order_path"]["count"] > 0
 
 
 def test_stat_without_that_engine_says_how_to_start_one() -> None:

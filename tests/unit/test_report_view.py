@@ -9,26 +9,44 @@ import pytest
 from rich.console import Console
 
 from ffi.dtypes import counter_names
-from hotpath.report import HopReport, RunReport, SpinReport
+from hotpath.report import RunReport, SpinReport
 from hotpath.report_view import print_report, report_view
+from hotpath.stat import EngineStat, HopStat, StageStat, hop_names
 from hotpath.topology import STAGES
+
+
+def stat(counters: dict[str, dict[str, int]]) -> EngineStat:
+    hops = {name: HopStat(0, 0, 0, 0, 0, None) for name in hop_names().values()}
+    hops["order_path"] = HopStat(1190, 600, 1400, 2000, 90_000, 1500)
+    return EngineStat(
+        engine="demo",
+        state="stopped",
+        topology="fused",
+        run_epoch=1,
+        time_ns=2,
+        clock="tsc",
+        clock_frequency_hz=2_600_000_000,
+        killed=True,
+        kill_epoch=2,
+        mode="normal",
+        mode_words={},
+        instruments=64,
+        stages={stage: StageStat("stopped", 1, 1, False, 5, 9, 9, "", counters[stage]) for stage in STAGES},
+        hops=hops,
+        rings={},
+    )
 
 
 def report() -> RunReport:
     counters = {stage: dict.fromkeys(counter_names(stage).values(), 0) for stage in STAGES}
     counters["feed"] |= {"messages": 412_330, "book_updates": 398_110}
-    counters["risk"] |= {"approved": 1190, "rejected": 15, "bought_lots": 500, "sold_lots": 200}
+    counters["risk"] |= {"approved": 1190, "rejected": 15, "reject_throttle": 3, "reject_collar": 12}
+    counters["risk"] |= {"bought_lots": 500, "sold_lots": 200, "position_lots": 300, "pnl_micros": -12_500_000}
     counters["gateway"] |= {"new_orders": 1190, "accepted": 1190, "fills": 812}
     return RunReport(
-        engine="demo",
-        topology="fused",
-        counters=counters,
-        rejects={"throttle": 3, "collar": 12},
-        hops=[HopReport("order_path", 1190, 600, 1400, 2000, 90_000, 1500), HopReport("ack")],
-        position_lots=300,
-        pnl_currency=-12.5,
-        turns=dict.fromkeys(STAGES, 9),
+        stat=stat(counters),
         seconds=20.0,
+        messages_per_second=412_330 / 20,
         order_log_sha256="ab" * 32,
         outcome="finished",
         spin=SpinReport(5, 140, 20_000, 80_000, "host insufficient: an empty loop's own p99 is 140 ns, over 100 ns"),
@@ -60,4 +78,4 @@ def test_machines_get_the_report_and_what_the_venue_counted(capsys: pytest.Captu
     print_report(report(), json=True, venue={"orders": 1190})
     read = json.loads(capsys.readouterr().out)
     assert read["venue"] == {"orders": 1190}
-    assert read["rejects"]["collar"] == 12
+    assert read["stat"]["stages"]["risk"]["counters"]["reject_collar"] == 12
