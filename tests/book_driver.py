@@ -61,6 +61,16 @@ class DrivenBook:
         assert self.book != ffi.NULL
         self.event = ffi.new("norm_event *")
 
+    def make_large(self) -> None:
+        """Hold many orders and forget them, so that batches are applied as on a large book."""
+        count = 8192
+        batch, statuses = ffi.new("norm_event[]", count), ffi.new("uint8_t[]", count)
+        for i in range(count):
+            fill(batch[i], add(2**40 + i, 100, 1))
+        lib.book_apply_batch(self.book, batch, statuses, count)
+        assert bytes(ffi.buffer(statuses)) == bytes([lib.BOOK_OK]) * count
+        lib.book_clear(self.book, 0)
+
     def apply(self, event: Event) -> tuple[int, Event]:
         """Status, and the event as the book left it."""
         fill(self.event, event)

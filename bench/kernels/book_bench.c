@@ -104,8 +104,9 @@ static const uint8_t *apply_batch(book *target, const itch_context *context, con
     return at;
 }
 
-static uint64_t apply_timed(book *target, const itch_context *context, const uint8_t *from, const uint8_t *end,
-                            uint32_t batch, tally *total) {
+/* Not inlined: callgrind --toggle-collect=apply_timed counts the instructions of this and no other. */
+static __attribute__((noinline)) uint64_t apply_timed(book *target, const itch_context *context, const uint8_t *from,
+                                                      const uint8_t *end, uint32_t batch, tally *total) {
     uint64_t start_ns = now_ns();
     while (from < end) from = apply_batch(target, context, from, end, batch, total);
     return now_ns() - start_ns;

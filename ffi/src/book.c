@@ -257,12 +257,8 @@ static inline int fits_level(const book *self, uint32_t level, int64_t quantity_
     return self->levels[level].quantity <= BOOK_QUANTITY_MAX - quantity_lots;
 }
 
-static int add(book *self, const norm_event *event) {
-    uint32_t owner = event->header.instrument * 2 + ((event->header.flags & FLAG_SELL) != 0);
-    map_place at;
-    if (event->header.instrument >= self->config.instruments || !in_range(event->price_ticks, event->quantity_lots))
-        return BOOK_BAD_EVENT;
-    if (find_order(self, event->order_ref, &at) != NO_ORDER) return BOOK_DUPLICATE_ORDER;
+/* An order that is in range and new. */
+static int add(book *self, const norm_event *event, map_place at, uint32_t owner) {
     uint32_t order = take_order(self);
     if (order == NO_ORDER) return BOOK_FULL;
     uint32_t level = need_level(self, owner, ladder_key(event->price_ticks, owner & 1));
@@ -303,10 +299,9 @@ static int reduce(book *self, uint32_t order, map_place at, int64_t quantity_lot
 
 /* The order takes another number, price and quantity at the back of that price's queue, or nothing
  * changes: every refusal comes before the first change. */
-static int replace(book *self, uint32_t order, map_place at, const norm_event *event) {
+static int replace(book *self, uint32_t order, map_place at, const norm_event *event, uint32_t owner) {
     order_node *node = &self->orders[order];
     uint32_t old_level = node->level;
-    uint32_t owner = self->levels[old_level].owner;
     map_place other = {0};
     if (!in_range(event->price_ticks, event->quantity_lots)) return BOOK_BAD_EVENT;
     int renamed = event->reference != event->order_ref;
@@ -328,15 +323,15 @@ static int replace(book *self, uint32_t order, map_place at, const norm_event *e
 }
 
 /* An event that names a live order: fill in what the order knows, then change it. */
-static int change(book *self, norm_event *event, uint32_t order, map_place at) {
+static int change(book *self, norm_event *event, uint32_t order, map_place at, uint32_t owner) {
     const order_node *node = &self->orders[order];
     const level_node *level = &self->levels[node->level];
-    uint32_t side = level->owner & 1;
-    event->header.instrument = level->owner >> 1;
+    uint32_t side = owner & 1;
+    event->header.instrument = owner >> 1;
     event->header.flags = (uint16_t)((event->header.flags & ~FLAG_SELL) | (side == SIDE_SELL ? FLAG_SELL : 0));
     switch (event->header.type) {
     case NORM_REPLACE:
-        return replace(self, order, at, event);
+        return replace(self, order, at, event, owner);
     case NORM_DELETE:
         event->price_ticks = ladder_key(level->key, side);
         event->quantity_lots = node->quantity;
@@ -365,37 +360,40 @@ static inline book_top *top_of(const book *self, uint32_t instrument) {
     return instrument < self->config.instruments ? &self->instruments[instrument].top : (book_top *)&EMPTY_TOP;
 }
 
-static inline int touch_differs(const book_top *a, const book_top *b) {
-    return ((a->price[0] ^ b->price[0]) | (a->price[1] ^ b->price[1]) | (a->quantity[0] ^ b->quantity[0]) |
-            (a->quantity[1] ^ b->quantity[1])) != 0;
+/* An add, or an event on the live order found: what its side's best was before tells FLAG_TOP. */
+static inline int apply_known(book *self, norm_event *event, uint32_t order, map_place at, uint32_t owner) {
+    const book_top *top = &self->instruments[owner >> 1].top;
+    uint32_t side = owner & 1;
+    int64_t price_ticks = top->price[side], quantity_lots = top->quantity[side];
+    int status = order == NO_ORDER ? add(self, event, at, owner) : change(self, event, order, at, owner);
+    if (top->price[side] != price_ticks || top->quantity[side] != quantity_lots) event->header.flags |= FLAG_TOP;
+    write_top(event, top);
+    return status;
+}
+
+static inline int apply_nothing(const book *self, norm_event *event, int status) {
+    write_top(event, top_of(self, event->header.instrument));
+    return status;
 }
 
 int book_apply(book *self, norm_event *event) {
     uint8_t type = event->header.type;
-    uint16_t flags = (uint16_t)(event->header.flags & ~(FLAG_TOP | FLAG_UNKNOWN_ORDER));
-    event->header.flags = flags;
     map_place at;
-    uint32_t order = NO_ORDER;
-    if (type < NORM_ADD || type > NORM_REPLACE) {
-        write_top(event, top_of(self, event->header.instrument));
-        return BOOK_IGNORED;
+    event->header.flags = (uint16_t)(event->header.flags & ~(FLAG_TOP | FLAG_UNKNOWN_ORDER));
+    if (type < NORM_ADD || type > NORM_REPLACE) return apply_nothing(self, event, BOOK_IGNORED);
+    uint32_t order = find_order(self, event->order_ref, &at);
+    if (type == NORM_ADD) {
+        if (event->header.instrument >= self->config.instruments) return apply_nothing(self, event, BOOK_BAD_EVENT);
+        if (!in_range(event->price_ticks, event->quantity_lots)) return apply_nothing(self, event, BOOK_BAD_EVENT);
+        if (order != NO_ORDER) return apply_nothing(self, event, BOOK_DUPLICATE_ORDER);
+        uint32_t side = (event->header.flags & FLAG_SELL) != 0;
+        return apply_known(self, event, NO_ORDER, at, event->header.instrument * 2 + side);
     }
-    if (type != NORM_ADD) {
-        order = find_order(self, event->order_ref, &at);
-        if (order == NO_ORDER) {
-            event->header.flags = flags | FLAG_UNKNOWN_ORDER;
-            write_top(event, top_of(self, event->header.instrument));
-            return BOOK_UNKNOWN_ORDER;
-        }
+    if (order == NO_ORDER) {
+        event->header.flags |= FLAG_UNKNOWN_ORDER;
+        return apply_nothing(self, event, BOOK_UNKNOWN_ORDER);
     }
-    const book_top *top =
-        type == NORM_ADD ? top_of(self, event->header.instrument)
-                         : &self->instruments[self->levels[self->orders[order].level].owner >> 1].top;
-    book_top before = *top;
-    int status = type == NORM_ADD ? add(self, event) : change(self, event, order, at);
-    write_top(event, top);
-    if (touch_differs(&before, top)) event->header.flags |= FLAG_TOP;
-    return status;
+    return apply_known(self, event, order, at, self->levels[self->orders[order].level].owner);
 }
 
 void book_prefetch(const book *self, uint64_t order_ref) {

@@ -6,7 +6,7 @@
  *         i +  s   read those:   ask for the rungs, if the level goes | add: the order at the queue's back
  *         i        book_apply                                                     s = BATCH_STEP events
  *
- * An event of a large book touches about six lines, each found in the one before; fetched one after another
+ * A small book is spared all but the map's line. An event of a large book touches about six lines, each found in the one before; fetched one after another
  * they would cost six times the latency of memory. What a stage reads may have changed by the event's turn:
  * it only ever chooses what to fetch. Every index met here is one that the book once gave out, so what
  * is read lies in the book.
@@ -15,6 +15,7 @@
 #include "book_state.h"
 
 #define BATCH_STEP 4u
+#define BATCH_ORDERS_LARGE 8192u /* ever live at once: from here on the orders outgrow the second cache */
 #define BATCH_HINTS 16u /* a power of two, no less than the events between the second stage and the last */
 
 static inline int names_order(const norm_event *event) {
@@ -75,12 +76,17 @@ static inline void ask_fourth(const book *self, const norm_event *event, uint32_
         prefetch_best_rungs(self, &self->instruments[level->owner >> 1].ladder[level->owner & 1]);
 }
 
-void book_apply_batch(book *self, norm_event *events, uint8_t *statuses, uint32_t count) {
-    uint32_t hints[BATCH_HINTS] = {0};
-    if (count == 1) { /* nobody to run ahead of */
-        statuses[0] = (uint8_t)book_apply(self, events);
-        return;
+/* The near caches hold all of a small book but its map, which has a line for every few orders it has room for. */
+static void apply_small(book *self, norm_event *events, uint8_t *statuses, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t ahead = i + BATCH_STEP;
+        if (ahead < count) __builtin_prefetch(map_home(&self->map, events[ahead].order_ref), 1);
+        statuses[i] = (uint8_t)book_apply(self, &events[i]);
     }
+}
+
+static void apply_large(book *self, norm_event *events, uint8_t *statuses, uint32_t count) {
+    uint32_t hints[BATCH_HINTS] = {0};
     for (uint32_t first = 0; first < count + 4 * BATCH_STEP; first++) {
         uint32_t i = first; /* below 0 is above count */
         if (i < count) ask_first(self, &events[i]);
@@ -93,4 +99,11 @@ void book_apply_batch(book *self, norm_event *events, uint8_t *statuses, uint32_
         i -= BATCH_STEP;
         if (i < count) statuses[i] = (uint8_t)book_apply(self, &events[i]);
     }
+}
+
+void book_apply_batch(book *self, norm_event *events, uint8_t *statuses, uint32_t count) {
+    if (count == 1 || self->orders_used < BATCH_ORDERS_LARGE)
+        apply_small(self, events, statuses, count);
+    else
+        apply_large(self, events, statuses, count);
 }

@@ -79,7 +79,7 @@ static inline int ladder_insert(block_arena *arena, price_ladder *ladder, uint32
         !ladder_resize(arena, ladder, ladder->capacity ? ladder->class + 1 : 0))
         return 0;
     rung *rungs = ladder_rungs(arena, ladder);
-    for (uint32_t i = ladder->count; i > position; i--) rungs[i] = rungs[i - 1];
+    memmove(&rungs[position + 1], &rungs[position], (ladder->count - position) * sizeof(rung));
     rungs[position] = (rung){.key = key, .level = level};
     ladder->count++;
     return 1;
@@ -90,7 +90,7 @@ static inline int ladder_insert(block_arena *arena, price_ladder *ladder, uint32
 static inline void ladder_remove(block_arena *arena, price_ladder *ladder, uint32_t position) {
     rung *rungs = ladder_rungs(arena, ladder);
     ladder->count--;
-    for (uint32_t i = position; i < ladder->count; i++) rungs[i] = rungs[i + 1];
+    memmove(&rungs[position], &rungs[position + 1], (ladder->count - position) * sizeof(rung));
     if (ladder->class && ladder->count <= ladder->capacity / 4) ladder_resize(arena, ladder, ladder->class - 1);
 }
 
