@@ -2,7 +2,13 @@
  *
  * Our resting orders stand in the copy of the book among the market's own, under references with
  * OWN_REF set, so their queue position is the book's to keep. Beside it, each instrument and side
- * lists our orders by priority, best first: a market event looks at the head of one list.
+ * lists our levels best first, and each level our orders oldest first:
+ *
+ *   best[instrument, side] --> level --> level --> level
+ *                                |
+ *                              order --> order
+ *
+ * A market event looks at the head of one list; with no order of ours there, that is all.
  *
  * The market's events tell what happened without us. Where they meet an order of ours:
  *   execution of R   those of ours that stood before R (better price, or same price and earlier) would
@@ -26,12 +32,22 @@ typedef struct {
     int64_t leaves_lots;
     int64_t cumulative_lots;
     uint32_t instrument;
-    uint32_t next; /* by priority; in the free list: the next free */
+    uint32_t level;
+    uint32_t next; /* in its level; in the free list: the next free */
     uint32_t previous;
     uint8_t side;
     uint8_t time_in_force;
-    uint8_t reserved[2];
+    uint8_t reserved[6];
 } own_order;
+
+/* Our orders at one price. Levels are as many as orders, since each holds at least one. */
+typedef struct {
+    int64_t price_ticks;
+    uint32_t next; /* the next worse; in the free list: the next free */
+    uint32_t previous;
+    uint32_t first;
+    uint32_t last;
+} own_level;
 
 typedef struct {
     uint64_t effect_time_ns;
@@ -41,7 +57,8 @@ typedef struct {
 struct paper {
     book *book;
     own_order *order;
-    uint32_t *first; /* [instrument * 2 + side]: our best order there */
+    own_level *level;
+    uint32_t *best; /* [instrument * 2 + side]: our best level there */
     uint32_t *working; /* [instrument]: ours resting there */
     pending_order *pending;
     exec_event *report;
@@ -53,6 +70,8 @@ struct paper {
     uint64_t next_ref;
     uint64_t next_match_id;
     uint32_t free;
+    uint32_t free_level;
+    uint32_t reserved;
     uint32_t taking; /* the order that is crossing the book, stopped for want of room among the reports */
     uint32_t open;
     uint32_t instruments;
@@ -62,7 +81,7 @@ struct paper {
 
 typedef struct {
     book_config book;
-    uint64_t order, first, working, pending, report, cell, book_memory, total; /* offsets */
+    uint64_t order, level, best, working, pending, report, cell, book_memory, total; /* offsets */
     uint64_t pendings, cells;
 } paper_plan;
 
@@ -89,7 +108,8 @@ static bool plan_memory(const paper_config *config, paper_plan *plan) {
     while (plan->pendings < config->orders_max) plan->pendings *= 2;
     uint64_t total = align_line(sizeof(struct paper));
     plan->order = take_space(&total, config->orders_max * sizeof(own_order));
-    plan->first = take_space(&total, config->book.instruments * 2 * sizeof(uint32_t));
+    plan->level = take_space(&total, config->orders_max * sizeof(own_level));
+    plan->best = take_space(&total, config->book.instruments * 2 * sizeof(uint32_t));
     plan->working = take_space(&total, config->book.instruments * sizeof(uint32_t));
     plan->pending = take_space(&total, plan->pendings * sizeof(pending_order));
     plan->report = take_space(&total, reports * sizeof(exec_event));
@@ -111,7 +131,8 @@ paper *paper_init(void *memory, uint64_t bytes, const paper_config *config) {
     memset(base, 0, plan.book_memory);
     paper *p = memory;
     p->order = (own_order *)(base + plan.order);
-    p->first = (uint32_t *)(base + plan.first);
+    p->level = (own_level *)(base + plan.level);
+    p->best = (uint32_t *)(base + plan.best);
     p->working = (uint32_t *)(base + plan.working);
     p->pending = (pending_order *)(base + plan.pending);
     p->report = (exec_event *)(base + plan.report);
@@ -125,8 +146,9 @@ paper *paper_init(void *memory, uint64_t bytes, const paper_config *config) {
     p->next_match_id = config->first_match_id;
     p->taking = NONE;
     p->instruments = config->book.instruments;
-    memset(p->first, 0xff, p->instruments * 2 * sizeof(uint32_t));
-    for (uint32_t i = 0; i < config->orders_max; i++) p->order[i].next = i + 1 < config->orders_max ? i + 1 : NONE;
+    memset(p->best, 0xff, p->instruments * 2 * sizeof(uint32_t));
+    for (uint32_t i = 0; i < config->orders_max; i++)
+        p->order[i].next = p->level[i].next = i + 1 < config->orders_max ? i + 1 : NONE;
     return p;
 }
 
@@ -176,32 +198,77 @@ int paper_poll(paper *p, exec_event *report) {
 
 static bool better(int side, int64_t price, int64_t than) { return side == SIDE_BUY ? price > than : price < than; }
 
-static uint32_t *list_of(paper *p, const own_order *own) { return &p->first[own->instrument * 2 + own->side]; }
+static uint32_t *best_of(paper *p, const own_order *own) { return &p->best[own->instrument * 2 + own->side]; }
 
-/* Behind every order of ours at an equal or better price. */
+/* Our first order on a side, by priority. */
+static uint32_t first_of(const paper *p, uint32_t instrument, int side) {
+    uint32_t level = p->best[instrument * 2 + (uint32_t)side];
+    return level == NONE ? NONE : p->level[level].first;
+}
+
+/* The one after it. */
+static uint32_t next_of(const paper *p, const own_order *own) {
+    if (own->next != NONE) return own->next;
+    uint32_t level = p->level[own->level].next;
+    return level == NONE ? NONE : p->level[level].first;
+}
+
+/* Our level at the order's price, made when there is none. Walks our levels, not our orders. */
+static uint32_t level_of(paper *p, const own_order *own) {
+    uint32_t *link = best_of(p, own);
+    uint32_t previous = NONE;
+    while (*link != NONE && better(own->side, p->level[*link].price_ticks, own->price_ticks)) {
+        previous = *link;
+        link = &p->level[previous].next;
+    }
+    if (*link != NONE && p->level[*link].price_ticks == own->price_ticks) return *link;
+    uint32_t made = p->free_level;
+    own_level *level = &p->level[made];
+    p->free_level = level->next;
+    *level = (own_level){own->price_ticks, *link, previous, NONE, NONE};
+    if (level->next != NONE) p->level[level->next].previous = made;
+    *link = made;
+    return made;
+}
+
 static void list_insert(paper *p, uint32_t slot) {
     own_order *own = &p->order[slot];
-    uint32_t *link = list_of(p, own);
-    uint32_t previous = NONE;
-    while (*link != NONE && !better(own->side, own->price_ticks, p->order[*link].price_ticks)) {
-        previous = *link;
-        link = &p->order[previous].next;
-    }
-    own->next = *link;
-    own->previous = previous;
-    if (own->next != NONE) p->order[own->next].previous = slot;
-    *link = slot;
+    own->level = level_of(p, own);
+    own_level *level = &p->level[own->level];
+    own->next = NONE;
+    own->previous = level->last;
+    if (level->last != NONE)
+        p->order[level->last].next = slot;
+    else
+        level->first = slot;
+    level->last = slot;
     p->working[own->instrument]++;
     p->open++;
 }
 
+static void level_remove(paper *p, const own_order *own) {
+    own_level *level = &p->level[own->level];
+    if (level->previous != NONE)
+        p->level[level->previous].next = level->next;
+    else
+        *best_of(p, own) = level->next;
+    if (level->next != NONE) p->level[level->next].previous = level->previous;
+    level->next = p->free_level;
+    p->free_level = own->level;
+}
+
 static void list_remove(paper *p, uint32_t slot) {
     own_order *own = &p->order[slot];
+    own_level *level = &p->level[own->level];
     if (own->previous != NONE)
         p->order[own->previous].next = own->next;
     else
-        *list_of(p, own) = own->next;
-    if (own->next != NONE) p->order[own->next].previous = own->previous;
+        level->first = own->next;
+    if (own->next != NONE)
+        p->order[own->next].previous = own->previous;
+    else
+        level->last = own->previous;
+    if (level->first == NONE) level_remove(p, own);
     p->working[own->instrument]--;
     p->open--;
 }
@@ -260,7 +327,7 @@ static void cancel_rest(paper *p, uint32_t slot, uint16_t reason) {
 static void take_one(paper *p, uint32_t slot, const book_order *front) {
     own_order *own = &p->order[slot];
     int64_t quantity = smaller(own->leaves_lots, front->quantity_lots);
-    uint32_t head = p->first[own->instrument * 2 + !own->side];
+    uint32_t head = first_of(p, own->instrument, !own->side);
     own->leaves_lots -= quantity;
     own->cumulative_lots += quantity;
     fill_report(p, own, quantity, front->price_ticks, 'R');
@@ -420,10 +487,12 @@ int paper_advance(paper *p, uint64_t now_ns) {
 
 /* ---- the market moves -------------------------------------------------------------------------- */
 
-/* Earlier in the same queue? Walks it; asked only where we have an order at the level. */
-static bool stands_before(const paper *p, const own_order *own, const book_order *other) {
-    book_order ours;
-    return book_find(p->book, own->ref, &ours) == BOOK_OK && ours.ahead_orders < other->ahead_orders;
+/* Earlier in the same queue? Walks it; asked only where we have an order at the level. Both are looked up
+ * anew, since each fill of ours moves up whatever stands behind it. */
+static bool stands_before(const paper *p, const own_order *own, uint64_t order_ref) {
+    book_order ours, other;
+    return book_find(p->book, own->ref, &ours) == BOOK_OK && book_find(p->book, order_ref, &other) == BOOK_OK &&
+           ours.ahead_orders < other.ahead_orders;
 }
 
 /* `quantity_lots` of the order `hit` executed: those of ours before it would have been hit first. */
@@ -431,11 +500,11 @@ static void market_executed(paper *p, const norm_event *event) {
     book_order hit;
     if (book_find(p->book, event->order_ref, &hit) != BOOK_OK) return;
     int64_t left = event->quantity_lots;
-    uint32_t slot = p->first[hit.instrument * 2 + hit.side];
+    uint32_t slot = first_of(p, hit.instrument, hit.side);
     while (slot != NONE && left > 0) {
         const own_order *own = &p->order[slot];
-        uint32_t next = own->next;
-        bool first = own->price_ticks == hit.price_ticks ? stands_before(p, own, &hit)
+        uint32_t next = next_of(p, own);
+        bool first = own->price_ticks == hit.price_ticks ? stands_before(p, own, hit.order_ref)
                                                          : better(hit.side, own->price_ticks, hit.price_ticks);
         if (!first) return;
         int64_t quantity = smaller(left, own->leaves_lots);
@@ -450,9 +519,9 @@ static void market_executed(paper *p, const norm_event *event) {
 static void market_traded(paper *p, const norm_event *event) {
     for (int side = SIDE_BUY; side <= SIDE_SELL; side++) {
         int64_t left = event->quantity_lots;
-        uint32_t slot = p->first[event->header.instrument * 2 + (uint32_t)side];
+        uint32_t slot = first_of(p, event->header.instrument, side);
         while (slot != NONE && left > 0 && better(side, p->order[slot].price_ticks, event->price_ticks)) {
-            uint32_t next = p->order[slot].next;
+            uint32_t next = next_of(p, &p->order[slot]);
             int64_t quantity = smaller(left, p->order[slot].leaves_lots);
             left -= quantity;
             fill_resting(p, slot, quantity);
@@ -465,15 +534,14 @@ static void market_traded(paper *p, const norm_event *event) {
 /* An order of the market arrives at `price_ticks`: what it trades with ours before it rests. */
 static int64_t market_arrived(paper *p, uint32_t instrument, int side, int64_t price_ticks, int64_t quantity_lots) {
     int64_t left = quantity_lots;
-    uint32_t *first = &p->first[instrument * 2 + (uint32_t)!side];
     book_order front;
-    while (left > 0 && *first != NONE) {
-        const own_order *own = &p->order[*first];
+    for (uint32_t slot; left > 0 && (slot = first_of(p, instrument, !side)) != NONE;) {
+        const own_order *own = &p->order[slot];
         if (better(side, own->price_ticks, price_ticks)) break; /* ours asks more, or bids less, than it gives */
         if (book_front(p->book, instrument, !side, &front) != BOOK_OK || front.order_ref != own->ref) break;
         int64_t quantity = smaller(left, own->leaves_lots);
         left -= quantity;
-        fill_resting(p, *first, quantity);
+        fill_resting(p, slot, quantity);
         p->next_match_id++;
     }
     return left;
