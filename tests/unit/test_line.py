@@ -30,9 +30,16 @@ def line() -> Iterator[DrivenLine]:
     driven.close()
 
 
-def test_first_packet_sets_the_number_and_names_the_session(line: DrivenLine) -> None:
+def test_first_packet_sets_the_number_where_nothing_can_be_asked_for() -> None:
+    line = DrivenLine(server=False)
     assert line.give(packet(7, [A, B])) == 2
     assert line.events() == [(lib.RAW_SESSION, 7, SESSION), (7, A), (8, B)]
+
+
+def test_session_is_taken_up_at_its_start_where_it_can_be_asked_for(line: DrivenLine) -> None:
+    assert line.give(packet(7, [A])) == 0
+    assert line.events() == [(lib.RAW_SESSION, 1, SESSION), (lib.RAW_GAP, 1, 6)]
+    assert line.requests() == [(1, 6)]
 
 
 def test_expected_number_given_by_the_caller_is_kept(line: DrivenLine) -> None:
