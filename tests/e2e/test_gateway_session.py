@@ -414,6 +414,17 @@ def test_kill_refuses_orders_cancels_all_and_tells_when_effective(scene: Scene) 
     assert len(scene.venue.new_orders()) == 3
 
 
+def test_cancels_of_a_kill_that_were_lost_leave_after_the_next_login(scene: Scene) -> None:
+    one_live_order(scene)
+    scene.venue.drop_inbound_after = 0
+    epoch = lib.control_kill(scene.world.control)
+    scene.until(lambda: scene.gateway.state != lib.SESSION_UP)
+    lib.control_arm(scene.world.control, epoch)
+    scene.up()
+    scene.settle()
+    assert len(scene.events(lib.EXEC_CANCELED)) == 1 and not scene.venue.live
+
+
 def test_kill_between_plan_and_store_holds_the_order_back(scene: Scene) -> None:
     scene.up()
     scene.risk.new()
@@ -632,6 +643,16 @@ def test_restart_rebuilds_orders_from_the_stream_and_publishes_nothing_twice(sce
     assert (int(fill["order_id"]), int(fill["cumulative_lots"]), int(fill["leaves_lots"])) == (first, 50, 50)
     assert int(fill["header"]["flags"]) & lib.FLAG_RECOVERED
     assert [int(e["reason"]) for e in scene.events(lib.EXEC_SESSION_DOWN)] == [lib.SESSION_STARTED]
+
+
+def test_report_published_just_before_death_is_not_published_again(scene: Scene) -> None:
+    """Killed between the exec ring's commit and the page's store: the ring itself tells."""
+    one_live_order(scene)
+    page = ffi.cast("intent_page *", ffi.cast("uint8_t *", scene.gateway.file.pointer) + lib.SEGMENT_HEADER_SIZE)
+    page.next_expected_sequence -= 1
+    scene.restart()
+    scene.up()
+    assert len(scene.events(lib.EXEC_ACCEPTED)) == 1
 
 
 def test_restart_after_settling_does_not_settle_again(scene: Scene) -> None:
