@@ -169,7 +169,7 @@ def test_stage_runs_on_segments_of_shared_memory() -> None:
         for name, reader in readers.items():
             pair = rings.create_ring(engine, name, capacity=256, readers=[reader], run_epoch=1)
             made += pair
-            risk.rings[name].memory, risk.rings[name].cursors = pair[0], {reader: pair[1]}  # type: ignore[assignment]
+            risk.rings[name].memory, risk.rings[name].cursors = pair[0], {reader: pair[1]}  # type: ignore[assignment, dict-item]
             risk.rings[name].capacity = 256
         risk.attach()
         risk.pens = {name: risk.rings[name].writer() for name in ("norm", "exec", "signal")}
