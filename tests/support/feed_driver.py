@@ -23,6 +23,7 @@ class DrivenFeed:
         norm_capacity: int = 4096,
         batch_max: int = 256,
         orders_max: int = 20_000,
+        symbol: bytes = b"AAPL",
     ) -> None:
         self.feed = ffi.new("feed_stage *")
         self.context = Context(self.feed.stage, lib.STAGE_FEED, now_ns=0)
@@ -35,7 +36,7 @@ class DrivenFeed:
         size = lib.book_bytes(config)
         self.book_memory = Memory(size, dirty=True)
         self.feed.book = lib.book_init(self.book_memory.pointer, size, config)
-        self.entries = instruments(1, venue_locate=locate, symbol=b"AAPL")  # as the recorded directory says
+        self.entries = instruments(1, venue_locate=locate, symbol=symbol)  # as the recorded directory says
         self.locate = ffi.new("uint32_t[]", 65536)
         self.feed.instruments, self.feed.instrument_count, self.feed.locate = self.entries, 1, self.locate
         self.feed.batch_max = batch_max

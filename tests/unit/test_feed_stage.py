@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,22 @@ def test_real_morning_has_the_oracles_top_after_every_message(shared_data: Path)
             price = 0 if row[f"{side}_px"] == "nan" else round(float(row[f"{side}_px"]) * 10_000)
             found = (int(event[f"{side}_price_ticks"]), int(event[f"{side}_quantity_lots"]))
             assert found == (price, int(row[f"{side}_sz"])), (row, side)
+
+
+def test_derived_day_has_the_top_of_every_row_of_its_order_book(shared_data: Path) -> None:
+    folder = shared_data / "itch_goog_20120621_derived"
+    feed = DrivenFeed((folder / "GOOG_20120621_L10.itch50").read_bytes(), locate=1, symbol=b"GOOG", orders_max=100_000)
+    events = feed.run()
+    assert feed.counter(lib.FEED_MESSAGES) == feed.counter(lib.FEED_EVENTS) == len(events) == 239_568
+    assert feed.counter(lib.FEED_UNKNOWN_ORDER) == feed.counter(lib.FEED_BOOK_FULL) == 0
+    with zipfile.ZipFile(folder / "LOBSTER_SampleFile_GOOG_2012-06-21_10.zip") as archive:
+        name = next(name for name in archive.namelist() if "orderbook" in name)
+        truth = np.loadtxt(archive.open(name), np.int64, delimiter=",", usecols=(0, 1, 2, 3))
+    after = np.loadtxt(folder / "GOOG_20120621_L10.idx", np.int64)
+    rows = events[after - 1]
+    names = ("ask_price_ticks", "ask_quantity_lots", "bid_price_ticks", "bid_quantity_lots")
+    for column, field in enumerate(names):
+        assert np.array_equal(rows[field], truth[:, column]), field
 
 
 def test_replayed_turns_give_the_same_events_and_digest(shared_data: Path) -> None:
