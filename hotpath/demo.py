@@ -162,11 +162,12 @@ def demo_config(options: DemoOptions, venue: dict[str, Any], folder: Path) -> Co
         signal=SignalConfig(
             features=FeaturesConfig(bar_ns=100_000_000),
             scales=ScalesConfig(),
-            threshold=0.45,
+            threshold=0.35,
             order_quantity_lots=100,
             style="join",
-            cooldown_ms=200,
-            order_life_ms=1500,
+            cooldown_ms=50,
+            order_life_ms=1000,
+            replace_interval_ms=50,
         ),
         risk=RiskConfig(
             gross_value_currency_max=20_000_000.0,

@@ -136,7 +136,7 @@ class ProcessStages:
         feed.instruments = self._instruments()
         feed.instrument_count = len(self.spec.instruments)
         feed.locate = self._keep(ffi.new("uint32_t[]", LOCATES))
-        feed.batch_max = max(BATCH_MAX, self.messages_per_round)
+        feed.batch_max = self._feed_batch_max()
         feed.midnight_ns = self.spec.midnight_ns
         feed.silence_ns = config.silence_ms * MILLISECOND_NS if config.kind == "mold" else 0
         feed.book = self._book(config)
@@ -146,6 +146,13 @@ class ProcessStages:
             feed.line = self._line(config, feed.stage)
         lib.feed_init(feed)
         return feed
+
+    def _feed_batch_max(self) -> int:
+        """Messages of one feed turn. Where signal shares the process, an order must not wait for the rest of its
+        packet to be decoded: one. Elsewhere each message is published as it is decoded, and turns may be long."""
+        if self.spec.lockstep:
+            return max(BATCH_MAX, self.messages_per_round)
+        return 1 if "signal" in self.place.stages else BATCH_MAX
 
     def _book_config(self, config: FeedConfig) -> Any:
         book = ffi.new("book_config *")

@@ -135,7 +135,6 @@ enum event_type {
     NORM_GAP,           /* messages lost: books stale from here; quantity = how many */
     NORM_WHOLE,         /* books whole again */
     NORM_SILENT,        /* the venue fell silent: books stale */
-    NORM_OVERRUN,       /* the norm ring was full: quantity events were not published */
     /* signal */
     SIGNAL_NEW = 64,
     SIGNAL_REPLACE,
@@ -498,7 +497,6 @@ enum feed_counter {
     FEED_BOOK_FULL,
     FEED_RAW_FULL,
     FEED_NORM_FULL,
-    FEED_OVERRUN_EVENTS,
     FEED_SOCKET_ERRORS,
     FEED_SYSTEM_CALLS,
     FEED_STALE,             /* gauge: 1 while books are stale */

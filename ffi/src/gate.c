@@ -472,7 +472,7 @@ static int is_print(uint8_t type) {
 
 /* Prices of before a gap, a silence or a new session say nothing of now. */
 static int breaks_market(uint8_t type) {
-    return type == NORM_GAP || type == NORM_SILENT || type == NORM_OVERRUN || type == NORM_WHOLE;
+    return type == NORM_GAP || type == NORM_SILENT || type == NORM_WHOLE;
 }
 
 void gate_market(gate *gate, const turn_plan *plan, const norm_event *event) {

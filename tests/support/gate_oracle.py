@@ -264,7 +264,7 @@ class GateOracle:
     def market(self, event: dict[str, Any], *, now: int) -> None:
         """One market event."""
         if event["instrument"] >= len(self.entries):
-            if event["type"] in (lib.NORM_GAP, lib.NORM_SILENT, lib.NORM_OVERRUN, lib.NORM_WHOLE):
+            if event["type"] in (lib.NORM_GAP, lib.NORM_SILENT, lib.NORM_WHOLE):
                 for market in self.markets:
                     market.fresh_at = None
             return
