@@ -35,6 +35,7 @@ typedef struct {
     ring_writer ctl;      /* this stage's turn records; slots == NULL: publish none */
     uint64_t turn;
     uint64_t digest;      /* of the outputs so far */
+    const turn_plan *loop; /* what the loop saw of clock, kill and mode, once for all its stages; NULL: look */
     uint32_t id;          /* enum stage_id */
     uint32_t reserved;
 } stage_context;
@@ -50,7 +51,12 @@ enum stage_error {
 
 /* Say in the stage's page where it stands: enum stage_state, and who runs it where. */
 void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu);
-/* Common parts of planning: time, kill, mode. In lockstep the time is the page's. */
+/* Now, for planning: the loop's reading where there is one. Spans are measured with the clock itself. */
+uint64_t stage_now(const stage_context *stage);
+/* Look at clock, kill and mode: what a plan has in common over the stages of one loop. */
+void stage_look(const clock_page *clock, const control_page *control, turn_plan *seen);
+/* Common parts of planning: time, kill, mode; the loop's look at them, or one's own. In lockstep the time
+ * is the page's. */
 void stage_plan(stage_context *stage, turn_plan *plan);
 /* Publish the record of a turn that was not idle. `output` may be NULL. */
 void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output);

@@ -52,7 +52,7 @@ static void silence_check(feed_stage *feed, uint64_t now_ns) {
 
 void feed_plan(feed_stage *feed, turn_plan *plan) {
     stage_context *stage = &feed->stage;
-    front_end_poll(feed, clock_read(stage->clock));
+    front_end_poll(feed, stage_now(stage));
     if (stage->lockstep && feed->source && feed->source->origin_time_ns > stage->lockstep->now_ns)
         __atomic_store_n(&stage->lockstep->now_ns, feed->source->origin_time_ns, __ATOMIC_RELAXED);
     stage_plan(stage, plan);

@@ -2,11 +2,12 @@
  *
  * One command, in this order, so that a death between any two steps leaves a state that recovery
  * understands: checks | fields and frame into the intent record | kill word once more | stamp |
- * order table | send buffer | (end of the turn) socket | cmd cursor.
+ * send buffer | order table | (end of the turn) socket | cmd cursor.
  */
 #include "gateway.h"
 #include "digest.h"
 #include "gateway_parts.h"
+#include "soup.h"
 #include <string.h>
 
 #define ALIGN(size) (((size) + CACHE_LINE_SIZE - 1) & ~(uint64_t)(CACHE_LINE_SIZE - 1))
@@ -60,8 +61,10 @@ gateway *gateway_init(void *memory, uint64_t bytes, const gateway_config *config
 /* ---- the tables ---------------------------------------------------------------------------------- */
 
 /* The cell of the intent with this id, or the empty one where it belongs; at most half are used. */
+static uint64_t index_home(const gateway *self, const command_id *id) { return digest_bytes(0, id, sizeof *id) & self->index_mask; }
+
 static uint32_t *index_cell(const gateway *self, const command_id *id) {
-    uint64_t at = digest_bytes(0, id, sizeof *id) & self->index_mask;
+    uint64_t at = index_home(self, id);
     while (self->index_by_id[at] &&
            memcmp(&self->intents.records[self->index_by_id[at] - 1].id, id, sizeof *id) != 0)
         at = (at + 1) & self->index_mask;
@@ -228,7 +231,8 @@ static int records_are_sound(const gateway *self) {
 static void mode_publish(gateway *self) {
     int up = !self->socket || (self->session.state == SESSION_UP && self->announced_up);
     uint32_t mode = up && !self->distrust ? MODE_NORMAL : MODE_CANCEL_ONLY;
-    __atomic_store_n(&self->stage.control->mode[TIGHTENER_GATEWAY], mode, __ATOMIC_RELAXED);
+    uint32_t *word = &self->stage.control->mode[TIGHTENER_GATEWAY]; /* written only to change it: every loop reads its line */
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) != mode) __atomic_store_n(word, mode, __ATOMIC_RELAXED);
     gateway_counters(self)[GATEWAY_SESSION_UP] = (uint64_t)up;
     gateway_counters(self)[GATEWAY_OPEN_ORDERS] = self->open_count;
 }
@@ -266,6 +270,10 @@ void gateway_plan(gateway *self, turn_plan *plan) {
     memset(plan->input_sequence, 0, sizeof plan->input_sequence);
     /* Commands are counted first: each one's cause then stands in norm by the time norm is counted. */
     plan->input_sequence[GATEWAY_INPUT_CMD] = self->cmd.next + ring_available_inline(&self->cmd, self->config.batch_max);
+    if (plan->input_sequence[GATEWAY_INPUT_CMD] != self->cmd.next) {
+        const cmd_event *command = ring_front_inline(&self->cmd);
+        __builtin_prefetch(&self->index_by_id[index_home(self, &command->id)], 1);
+    }
     if (self->paper)
         plan->input_sequence[GATEWAY_INPUT_NORM] = self->norm.next + ring_available_inline(&self->norm, self->config.batch_max);
     plan->input_sequence[GATEWAY_INPUT_SESSION] =
@@ -317,14 +325,16 @@ static int reason_against(const gateway *self, const turn_plan *plan, const cmd_
 /* Fields and frame of a record whose stamp is still 0. 0 when the venue cannot express the command. */
 static int record_fill(gateway *self, const turn_plan *plan, const cmd_event *command, intent_record *record, uint32_t user_ref,
                        uint32_t target_ref) {
-    uint8_t message[FRAME_BYTES_MAX];
-    char symbol[16] = {0};
-    if (command->header.instrument < self->config.instrument_count)
-        memcpy(symbol, self->instruments[command->header.instrument].symbol, sizeof symbol);
-    uint32_t length = venue_encode_order(&self->config.terms, command, symbol, user_ref, target_ref, message, sizeof message);
+    static const char NO_SYMBOL[16];
+    const char *symbol = command->header.instrument < self->config.instrument_count
+                             ? self->instruments[command->header.instrument].symbol
+                             : NO_SYMBOL;
+    memset(record->frame, 0, sizeof record->frame);
+    uint8_t *message = record->frame + SOUP_HEADER_SIZE; /* in its place: framing it then copies nothing */
+    uint32_t length = venue_encode_order(&self->config.terms, command, symbol, user_ref, target_ref, message,
+                                         sizeof record->frame - SOUP_HEADER_SIZE);
     length = length ? venue_frame(message, length, record->frame, sizeof record->frame) : 0;
     if (length == 0) return 0;
-    memset(record->frame + length, 0, sizeof record->frame - length);
     record->frame_length = (uint16_t)length;
     record->id = command->id;
     record->order_id = command->order_id;
@@ -367,15 +377,15 @@ static void prefetch_next(const gateway *self) {
     if (self->order_count < self->config.orders_max) __builtin_prefetch(&self->orders[self->order_count], 1);
 }
 
-/* The record is whole: stamp it, enter it, and give its frame to the session. */
+/* The record is whole: stamp it, give its frame to the session, and enter it in the tables. */
 static void record_store(gateway *self, const cmd_event *command, intent_record *record) {
     uint32_t index = (uint32_t)self->intents.next;
     intent_commit(&self->intents);
-    gateway_order *order = table_enter(self, index);
-    self->stage.digest = digest_bytes(self->stage.digest, record->frame, record->frame_length);
     int up = !self->socket || self->session.state == SESSION_UP;
     if (self->socket && up) session_queue(&self->session, record->frame, record->frame_length);
     uint64_t sent_time_ns = clock_read(self->stage.clock); /* T1 */
+    gateway_order *order = table_enter(self, index);
+    self->stage.digest = digest_bytes(self->stage.digest, record->frame, record->frame_length);
     if (up) {
         hops_record(self, command, sent_time_ns);
         gateway_counters(self)[GATEWAY_FRAMES_OUT]++;
@@ -428,6 +438,7 @@ static int cancel_send(gateway *self, const turn_plan *plan, const cmd_event *co
 }
 
 static int command_take(gateway *self, const turn_plan *plan, const cmd_event *command) {
+    int reason = reason_against(self, plan, command); /* while the index's line, asked for in planning, arrives */
     uint32_t known = *index_cell(self, &command->id);
     if (known) {
         const intent_record *record = &self->intents.records[known - 1];
@@ -437,7 +448,6 @@ static int command_take(gateway *self, const turn_plan *plan, const cmd_event *c
         uint64_t order_id = gateway_order_by_id(self, command->order_id) ? 0 : command->order_id;
         return refuse(self, command, order_id, REJECT_DUPLICATE);
     }
-    int reason = reason_against(self, plan, command);
     if (reason != REJECT_NONE) return refuse(self, command, command->order_id, reason);
     return command->header.type == CMD_CANCEL ? cancel_send(self, plan, command) : order_send(self, plan, command);
 }
@@ -489,8 +499,10 @@ static int fenced(gateway *self, const turn_plan *plan) {
 int gateway_turn(gateway *self, const turn_plan *plan) {
     if (fenced(self, plan)) return 0;
     uint64_t before = self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN];
-    if (self->paper) gateway_paper_market(self, plan);
+    /* Orders first: nobody should wait while a venue of paper follows the market. They take effect by their
+     * own time, after every market event up to it, so the venue sees no difference. */
     if (self->cmd.next < plan->input_sequence[GATEWAY_INPUT_CMD]) commands_drain(self, plan);
+    if (self->paper) gateway_paper_market(self, plan);
     if (self->socket) gateway_serve(self, plan);
     if (self->paper) gateway_paper_serve(self, plan);
     kill_serve(self, plan);

@@ -28,7 +28,7 @@ uint32_t soup_encode(uint8_t type, const uint8_t *payload, uint32_t length, uint
     if (length > UINT16_MAX - 1 || capacity < SOUP_HEADER_SIZE + length) return 0;
     wire_store16(target, (uint16_t)(length + 1));
     target[2] = type;
-    if (length) memmove(target + SOUP_HEADER_SIZE, payload, length);
+    if (length && payload != target + SOUP_HEADER_SIZE) memmove(target + SOUP_HEADER_SIZE, payload, length);
     return SOUP_HEADER_SIZE + length;
 }
 

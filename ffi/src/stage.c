@@ -23,12 +23,27 @@ uint8_t stage_mode(const control_page *control) {
     return (uint8_t)(strictest > MODE_HALTED ? MODE_HALTED : strictest);
 }
 
+uint64_t stage_now(const stage_context *stage) { return stage->loop ? stage->loop->now_ns : clock_read(stage->clock); }
+
+void stage_look(const clock_page *clock, const control_page *control, turn_plan *seen) {
+    seen->now_ns = clock_read(clock);
+    uint64_t kill_epoch = __atomic_load_n(&control->kill_epoch, __ATOMIC_ACQUIRE);
+    seen->kill_epoch = (uint32_t)kill_epoch;
+    seen->killed = kill_epoch != __atomic_load_n(&control->armed_epoch, __ATOMIC_ACQUIRE);
+    seen->mode = stage_mode(control);
+}
+
 void stage_plan(stage_context *stage, turn_plan *plan) {
-    plan->now_ns = stage->lockstep ? __atomic_load_n(&stage->lockstep->now_ns, __ATOMIC_RELAXED) : clock_read(stage->clock);
-    uint64_t kill_epoch = __atomic_load_n(&stage->control->kill_epoch, __ATOMIC_ACQUIRE);
-    plan->kill_epoch = (uint32_t)kill_epoch;
-    plan->killed = kill_epoch != __atomic_load_n(&stage->control->armed_epoch, __ATOMIC_ACQUIRE);
-    plan->mode = stage_mode(stage->control);
+    turn_plan look;
+    const turn_plan *seen = stage->loop;
+    if (!seen) {
+        stage_look(stage->clock, stage->control, &look);
+        seen = &look;
+    }
+    plan->now_ns = stage->lockstep ? __atomic_load_n(&stage->lockstep->now_ns, __ATOMIC_RELAXED) : seen->now_ns;
+    plan->kill_epoch = seen->kill_epoch;
+    plan->killed = seen->killed;
+    plan->mode = seen->mode;
     plan->limits_version = 0;
     plan->model_generation = 0;
     plan->weights_version = 0;
@@ -62,7 +77,7 @@ void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer
     event->weights_version = plan->weights_version;
     event->mode = plan->mode;
     event->killed = plan->killed;
-    event->header.publish_time_ns = clock_read(stage->clock);
+    event->header.publish_time_ns = plan->now_ns; /* a measured instant would cost every turn a reading of the clock */
     ring_commit_inline(&stage->ctl);
 }
 

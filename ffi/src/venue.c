@@ -32,17 +32,19 @@ static const protocol *protocol_of(const venue_terms *terms) {
 /* ---- orders -------------------------------------------------------------------------------------- */
 
 static int copy_symbol(const char *symbol, char *target) {
-    uint32_t length = 0;
-    while (length < SYMBOL_SIZE && symbol[length] != 0 && symbol[length] != ' ') length++;
-    if (length == 0 || (length == SYMBOL_SIZE && symbol[length] != 0)) return 0;
-    memset(target, ' ', SYMBOL_SIZE);
-    memcpy(target, symbol, length);
-    return 1;
+    int ended = 0;
+    for (uint32_t i = 0; i < SYMBOL_SIZE; i++) {
+        ended |= symbol[i] == 0 || symbol[i] == ' ';
+        target[i] = ended ? ' ' : symbol[i];
+    }
+    return target[0] != ' ' && (ended || symbol[SYMBOL_SIZE] == 0);
 }
 
 /* The engine's order number in decimal, so that the venue's own record names our order. */
 static void order_text(uint64_t order_id, char *target, uint32_t size) {
-    for (uint32_t at = size; at > 0; order_id /= 10) target[--at] = (char)('0' + order_id % 10);
+    uint32_t at = size;
+    for (; at > 0 && order_id; order_id /= 10) target[--at] = (char)('0' + order_id % 10);
+    while (at > 0) target[--at] = '0';
 }
 
 static uint8_t wire_side(const cmd_event *command) {
