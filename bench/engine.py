@@ -25,7 +25,7 @@ from ffi import ffi, lib
 from hotpath import captures, refdata
 from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec, engine_memory, make_spec, name_histograms
-from hotpath.host import SpinControl, freeze_garbage, spin_control
+from hotpath.host import SpinControl, spin_control
 from hotpath.report import RunReport, collect_report
 from hotpath.stages import ProcessStages
 
@@ -91,7 +91,7 @@ class PathRun:
     @property
     def orders(self) -> int:
         """Orders sent."""
-        return next(hop.count for hop in self.report.hops if hop.name == "order_path")
+        return self.report.stat.hops["order_path"].count
 
 
 class FusedEngine:
@@ -159,13 +159,14 @@ def measure_path(spec: EngineSpec, *, warm_messages: int, cpu: int) -> PathRun:
     """Play the spec's file and measure, a slice of the spin control after each slice of the run."""
     rate = spec.config.feed.rate_per_second
     with fused_engine(spec) as engine:
-        freeze_garbage()
         engine.warm_up(warm_messages)
         parts = []
         delays, part = ffi.new("histogram *"), ffi.new("histogram *")
         lib.histogram_reset(delays)
+        seconds = 0.0
         while not engine.done():
             engine.run(RUN_SLICE_NS)
+            seconds += RUN_SLICE_NS / 1e9
             paused = engine.pause()
             parts.append(
                 spin_control(duration_ns=CONTROL_SLICE_NS, interval_ns=10**9 // rate, clock=engine.clock, delays=part)
@@ -173,7 +174,7 @@ def measure_path(spec: EngineSpec, *, warm_messages: int, cpu: int) -> PathRun:
             lib.histogram_merge(delays, part)
             engine.resume(paused)
         engine.run(MILLISECOND_NS)
-        report = collect_report(engine.memory)
+        report = collect_report(engine.memory, seconds=seconds)
         return PathRun(report, joined_control(parts, delays, cpu), rate, int(engine.source.sequence) - 1)
 
 

@@ -1,8 +1,8 @@
 """What every bench shares: compiled programs, inputs made once, the machine's fingerprint, results as JSON lines.
 
-    out/bench/bin/      C programs, compiled when a source is newer
-    out/bench/inputs/   generated feeds, named by their parameters
-    out/bench/*.jsonl   one line per result, with the host it was measured on
+out/bench/bin/      C programs, compiled when a source is newer
+out/bench/inputs/   generated feeds, named by their parameters
+out/bench/*.jsonl   one line per result, with the host it was measured on
 """
 
 from __future__ import annotations
