@@ -56,7 +56,7 @@ class EngineConfig(Section, frozen=True):
 class RingsConfig(Section, frozen=True):
     """[rings]: slots of each ring, powers of two; a slot is 128 bytes."""
 
-    raw: Capacity = 16384
+    raw: Annotated[int, Meta(ge=1024, le=2**24)] = 16384  # a packet of the smallest messages must fit
     norm: Capacity = 16384
     signal: Capacity = 4096
     cmd: Capacity = 4096

@@ -29,6 +29,7 @@ PACE = {"flat": lib.SOURCE_FLAT_OUT, "recorded": lib.SOURCE_RECORDED, "rate": li
 STYLE = {"take": lib.STYLE_TAKE, "join": lib.STYLE_JOIN}
 VENUE = {"paper": lib.VENUE_PAPER, "ouch50": lib.VENUE_OUCH50, "ouch42": lib.VENUE_OUCH42}
 WAIT = {"spin": lib.WAIT_SPIN, "yield": lib.WAIT_YIELD, "park": lib.WAIT_PARK}
+RECEIVE_INTERVAL_NS = 2000  # between two looks at the venue's socket: an answer may wait so long, the path need not
 MILLISECOND_NS = 1_000_000
 
 
@@ -221,10 +222,13 @@ class ProcessStages:
         signal.instrument_count = count
         signal.batch_max = BATCH_MAX
         signal.sweep_interval_ns = 10 * MILLISECOND_NS
-        for index, roll_time_ns in enumerate(self.spec.roll_times_ns[: len(signal.roll_time_ns)]):
-            signal.roll_time_ns[index] = roll_time_ns
+        self._fill_rolls(signal)
         lib.signal_init(signal)
         return signal
+
+    def _fill_rolls(self, stage: Any) -> None:
+        for index, roll_time_ns in enumerate(self.spec.roll_times_ns[: lib.ROLLS_AHEAD]):
+            stage.roll_time_ns[index] = roll_time_ns
 
     # ---- risk ----------------------------------------------------------------------------------
 
@@ -238,6 +242,7 @@ class ProcessStages:
         self._writer("reject", ffi.addressof(risk, "reject"))
         risk.batch_max = BATCH_MAX
         risk.order_id_base = self.spec.order_id_base
+        self._fill_rolls(risk)
         gate_size = lib.gate_bytes(count, OPEN_ORDERS_MAX)
         lib.gate_init(ffi.addressof(risk, "gate"), self._memory(gate_size), gate_size, count, OPEN_ORDERS_MAX)
         risk.gate.entry = self._instruments()
@@ -405,6 +410,7 @@ def fill_gateway_config(target: Any, spec: EngineSpec, *, replay: bool) -> None:
     session.login_timeout_ns = 5000 * MILLISECOND_NS
     session.backoff_ns_min = 50 * MILLISECOND_NS
     session.backoff_ns_max = 5000 * MILLISECOND_NS
+    target.receive_interval_ns = RECEIVE_INTERVAL_NS
     target.quiet_ns = 100 * MILLISECOND_NS
     target.query_timeout_ns = 500 * MILLISECOND_NS
     target.midnight_time_ns = spec.midnight_ns

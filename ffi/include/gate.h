@@ -93,6 +93,8 @@ int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, ui
 int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command);
 /* Undo the reservation of an order that was approved but could not be handed on. */
 void gate_release(gate *gate, uint64_t order_id);
+/* A new trading day: profit and traded quantities count from here; positions and open orders stay. */
+void gate_roll(gate *gate);
 void gate_execution(gate *gate, const exec_event *execution);
 void gate_market(gate *gate, const turn_plan *plan, const norm_event *event);
 /* The limits of one instrument in force; NULL when the copy has none for it. */

@@ -160,12 +160,7 @@ enum event_type {
     EXEC_SESSION_UP,
     EXEC_SESSION_DOWN,
     /* ctl */
-    CTL_TURN = 128,
-    CTL_KILL,
-    CTL_ARM,
-    CTL_MODE,
-    CTL_LIMITS,
-    CTL_ROLL /* the trading day rolled: daily state was reset */
+    CTL_TURN = 128
 };
 
 enum event_flag {

@@ -79,7 +79,7 @@ typedef struct {
     uint64_t output_limit;   /* of this turn's plan */
     uint64_t sweep_time_ns;  /* of the last look at all working orders */
     uint64_t sweep_interval_ns;
-    uint64_t roll_time_ns[8]; /* the next rolls of the trading day; 0 = none */
+    uint64_t roll_time_ns[ROLLS_AHEAD]; /* the next rolls of the trading day; 0 = none */
     uint64_t order_id_base;   /* as risk's */
 } signal_stage;
 

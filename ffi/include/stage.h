@@ -14,6 +14,8 @@
 #include "layout.h"
 #include "ring.h"
 
+#define ROLLS_AHEAD 8 /* rolls of the trading day that a stage knows of */
+
 typedef struct {
     uint64_t now_ns;
     uint64_t input_sequence[INPUTS_MAX]; /* drain each input up to here, exclusive */
@@ -60,6 +62,8 @@ void stage_look(const clock_page *clock, const control_page *control, turn_plan 
 void stage_plan(stage_context *stage, turn_plan *plan);
 /* Publish the record of a turn that was not idle. `output` may be NULL. */
 void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output);
+/* 1 when the next roll of the trading day has come: it is taken off the list. 0 on the list = none. */
+int stage_roll(uint64_t *roll_time_ns, uint64_t now_ns);
 /* The strictest of all tighteners. */
 uint8_t stage_mode(const control_page *control);
 /* 1 when this input holds its events up to `end`, the plan's sequence; else the recording is broken, and

@@ -472,6 +472,13 @@ void gate_execution(gate *gate, const exec_event *execution) {
     gauges(gate);
 }
 
+void gate_roll(gate *gate) {
+    gate->cash_micros = -gate->net_value_micros;
+    gate->counter[RISK_BOUGHT_LOTS] = gate->counter[RISK_SOLD_LOTS] = 0;
+    gate->counter[RISK_ROLLS]++;
+    gauges(gate);
+}
+
 /* ---- the market -------------------------------------------------------------------------------- */
 
 static int is_print(uint8_t type) {

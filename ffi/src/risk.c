@@ -181,6 +181,7 @@ static void intents_drain(risk_stage *risk, const turn_plan *plan) {
 
 int risk_turn(risk_stage *risk, const turn_plan *plan) {
     if (!limits_apply(risk, plan->limits_version) || drained(risk, plan) || !inputs_stand(risk, plan)) return 0;
+    if (stage_roll(risk->roll_time_ns, plan->now_ns)) gate_roll(&risk->gate);
     risk->stage.page->counter[RISK_MODE] = plan->killed ? MODE_HALTED : plan->mode;
     market_drain(risk, plan);
     executions_drain(risk, plan);

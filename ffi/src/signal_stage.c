@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define LEGS_MAX 255
-#define ROLLS 8
 
 void signal_init(signal_stage *signal) {
     for (uint32_t i = 0; i < signal->instrument_count; i++) feature_init(&signal->feature[i]);
@@ -361,10 +360,8 @@ static int sweep(signal_stage *signal, const turn_plan *plan) {
 
 /* The trading day rolled: session features begin anew. */
 static int roll(signal_stage *signal, const turn_plan *plan) {
-    if (!signal->roll_time_ns[0] || plan->now_ns < signal->roll_time_ns[0]) return 0;
+    if (!stage_roll(signal->roll_time_ns, plan->now_ns)) return 0;
     for (uint32_t i = 0; i < signal->instrument_count; i++) feature_init(&signal->feature[i]);
-    memmove(signal->roll_time_ns, signal->roll_time_ns + 1, (ROLLS - 1) * sizeof signal->roll_time_ns[0]);
-    signal->roll_time_ns[ROLLS - 1] = 0;
     return 1;
 }
 

@@ -14,6 +14,13 @@ void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu
     __atomic_store_n(&page->state, state, __ATOMIC_RELEASE); /* partner: the supervisor, which reads the page after it */
 }
 
+int stage_roll(uint64_t *roll_time_ns, uint64_t now_ns) {
+    if (!roll_time_ns[0] || now_ns < roll_time_ns[0]) return 0;
+    for (int i = 1; i < ROLLS_AHEAD; i++) roll_time_ns[i - 1] = roll_time_ns[i];
+    roll_time_ns[ROLLS_AHEAD - 1] = 0;
+    return 1;
+}
+
 uint8_t stage_mode(const control_page *control) {
     uint32_t strictest = MODE_NORMAL;
     for (int i = 0; i < TIGHTENERS_MAX; i++) {
