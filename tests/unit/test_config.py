@@ -53,7 +53,7 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
         ("[feed]\nport = 0", "engine.toml:2: feed.port: expected `int` >= 1, got 0"),
         ("[risk]\ngross_value_currency_max = nan", "expected `float` >= 0.0, got nan"),
         ("[risk]\ngross_value_currency_max = inf", "got inf"),
-        ("[rings]\nraw = 100", "engine.toml: rings.raw: 100 is not a power of two"),
+        ("[rings]\nnorm = 100", "engine.toml: rings.norm: 100 is not a power of two"),
         (
             "[risk.instruments.A]\n[risk.instruments.AAPL]\nposition_lots_max = -1",
             "engine.toml:3: risk.instruments.AAPL.position_lots_max: expected `int` >= 0, got -1",

@@ -13,13 +13,14 @@ SEND_BYTES = 1024
 
 def make_session(fd: int) -> tuple[Any, list[Any]]:
     """A session that is up on this descriptor, and what must stay alive with it."""
-    config = make_config(session_send_bytes=SEND_BYTES).session
+    owner = make_config(session_send_bytes=SEND_BYTES)  # a nested struct does not keep the whole alive
+    config = owner.session
     buffers = ffi.new("uint8_t[]", SEND_BYTES + config.receive_bytes)
     counters = ffi.new("uint64_t[]", lib.COUNTERS_MAX)
     session = ffi.new("session *")
     lib.session_init(session, ffi.addressof(config), buffers, counters)
     session.fd, session.state = fd, lib.SESSION_UP
-    return session, [config, buffers, counters]
+    return session, [owner, buffers, counters]
 
 
 def test_bytes_wrap_round_a_buffer_that_was_sent_in_part() -> None:
