@@ -5,7 +5,7 @@
 
 #define HEARTBEAT_INTERVAL_NS 1000000
 #define LOOPS_BETWEEN_CLOCKS 64 /* idle loops between two looks at the clock */
-#define BATON_SPINS 200         /* before a waiting process lets others run */
+#define BATON_SPINS 200         /* a spinning process's, before it lets others run after all */
 
 /* ---- one stage, one turn ------------------------------------------------------------------------ */
 
@@ -161,7 +161,7 @@ static void baton_pass(duty *duty) {
 }
 
 static int lockstep_run(duty *duty, uint64_t end_time_ns) {
-    uint32_t spins = 0;
+    uint32_t spins = 0, spins_max = duty->wait == WAIT_SPIN ? BATON_SPINS : 0;
     for (uint32_t loops = 1;; loops++) {
         int stage = baton_mine(duty);
         if (stage >= 0) {
@@ -169,7 +169,7 @@ static int lockstep_run(duty *duty, uint64_t end_time_ns) {
             step(duty, stage);
             baton_pass(duty);
             spins = 0;
-        } else if (++spins > BATON_SPINS) {
+        } else if (++spins > spins_max) {
             wait_yield();
         } else {
             wait_spin();
