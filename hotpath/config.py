@@ -211,6 +211,7 @@ class GatewayConfig(Section, frozen=True):
     timeout_ms: Milliseconds = 5000  # the venue is lost when nothing was heard for so long
     cancel_on_disconnect: bool = True
     intents_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 18  # order frames of one trading day
+    intents_dir: str = ""  # of the intent file; on a tmpfs a store never waits for a disk. Empty: engine.state_dir
     latency_ns: WholeInt = 20_000  # paper: an order's way to the venue
 
     def password(self) -> str:
@@ -396,7 +397,11 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
         config,
         engine=replace(config.engine, state_dir=absolute(config.engine.state_dir)),
         feed=replace(config.feed, path=absolute(config.feed.path)),
-        gateway=replace(config.gateway, password_file=absolute(config.gateway.password_file)),
+        gateway=replace(
+            config.gateway,
+            password_file=absolute(config.gateway.password_file),
+            intents_dir=absolute(config.gateway.intents_dir),
+        ),
         refdata=replace(config.refdata, path=absolute(config.refdata.path)),
     )
 

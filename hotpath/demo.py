@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,8 @@ from hotpath.config import (
 from hotpath.errors import VenueError
 from hotpath.report import RunReport
 from hotpath.run import RunOptions, run_configured
+from hotpath.segments import SHM_FOLDER
+from hotpath.stages import intents_path
 from hotpath.supervisor import Outcome
 from hotpath.venues.config import AccountConfig, SimulatorConfig
 
@@ -63,11 +66,11 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions) -> tuple[Outcome, RunReport, dict[str, Any]]:
     """Trade for a while. Returns how the run ended, what the engine did, and the simulator's own summary."""
-    with tempfile.TemporaryDirectory(prefix="hotpath-demo-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="hotpath-demo-", dir=SHM_FOLDER) as scratch:
         folder = options.out or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         with running_simulator(simulator_config(options), folder) as venue:
-            config = demo_config(options, venue.ready, folder)
+            config = demo_config(options, venue.ready, folder, intents_dir=Path(scratch))
             (folder / "demo.toml").write_text(config_toml(config))
             outcome, report = run_configured(
                 config,
@@ -79,6 +82,8 @@ def run_demo(options: DemoOptions) -> tuple[Outcome, RunReport, dict[str, Any]]:
                     record=folder / "recording" if options.record else None,
                 ),
             )
+        if options.out is not None:
+            shutil.copy(intents_path(config), folder)
         return outcome, report, venue.summary
 
 
@@ -140,7 +145,7 @@ def running_simulator(config: SimulatorConfig, folder: Path) -> Iterator[Running
 # ---- the engine ------------------------------------------------------------------------------------
 
 
-def demo_config(options: DemoOptions, venue: dict[str, Any], folder: Path) -> Config:
+def demo_config(options: DemoOptions, venue: dict[str, Any], folder: Path, *, intents_dir: Path) -> Config:
     """An engine for the simulator that listens where `venue` (its ready line) says."""
     cpus = len(os.sched_getaffinity(0))
     topology = options.topology or ("fused" if cpus < FUSED_BELOW_CPUS else "paired")
@@ -182,6 +187,7 @@ def demo_config(options: DemoOptions, venue: dict[str, Any], folder: Path) -> Co
             username=USERNAME,
             password_file=str(write_password(folder, AccountConfig().password)),
             firm="DEMO",
+            intents_dir=str(intents_dir),
         ),
         refdata=RefdataConfig(path=str(write_refdata(folder, venue["symbols"]))),
     )

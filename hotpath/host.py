@@ -139,6 +139,14 @@ def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 
 
+def on_tmpfs(folder: Path) -> bool:
+    """Whether a folder lies in memory, where a store to a mapped file never waits for a disk."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    where = folder.resolve()
+    inside = [(point, kind) for point, kind in mounts if where.is_relative_to(point)]
+    return max(inside, key=lambda mount: len(mount[0]), default=("", ""))[1] == "tmpfs"
+
+
 def hold_processors_awake() -> tuple[int | None, Denial | None]:
     """Keep idle processors out of deep sleep: a futex wake then costs 5 us in place of 46.
 

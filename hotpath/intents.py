@@ -219,6 +219,9 @@ def frames_digest(frames: list[bytes]) -> str:
 
 
 def _check_head(path: Path, descriptor: int) -> None:
+    owner = os.fstat(descriptor).st_uid
+    if owner != os.geteuid():  # in a folder that others may write to, the name alone proves nothing
+        raise IntentsError(path, f"belongs to user {owner}, not to {os.geteuid()}")
     raw = os.pread(descriptor, HEADER_SIZE, 0)
     if len(raw) < HEADER_SIZE or not lib.segment_sealed(ffi.from_buffer(raw)):
         raise IntentsError(path, "is no intent file")

@@ -10,6 +10,7 @@ and one configuration give one order log, in every topology and on every machine
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from hotpath.engine import EngineSpec, engine_memory, make_spec
 from hotpath.errors import CaptureError, StageError
 from hotpath.report import RunReport, collect_report
 from hotpath.runs import load_instruments, next_rolls, traded_table
+from hotpath.segments import SHM_FOLDER
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.supervisor import Supervisor, supervise
 
@@ -50,17 +52,17 @@ def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None
     """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes."""
     if captures.detect_format(captures.MappedFile(path)) is not captures.CaptureFormat.ITCH:
         raise CaptureError(f"{path}: replay reads length-prefixed ITCH files", next_step=f"hotpath inspect {path}")
-    with tempfile.TemporaryDirectory(prefix="hotpath-replay-") as scratch:
-        folder = options.out or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        spec = replay_spec(path, options, state_dir=folder)
-        intents_path(spec.config).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hotpath-replay-", dir=SHM_FOLDER) as scratch:
+        spec = replay_spec(path, options, state_dir=Path(scratch))
         if spec.config.engine.topology == "fused":
             report = _replay_here(spec, options, progress)
         else:
             report = _replay_supervised(spec, options)
         report.outcome = "finished"
         report.order_log_sha256 = order_log_digest(intents_path(spec.config))
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            shutil.copy(intents_path(spec.config), options.out)
         return report
 
 
@@ -75,7 +77,7 @@ def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> Engin
         topology=options.topology or (config.engine.topology if options.config_path else "fused"),
     )
     feed = replace(config.feed, kind="file", path=str(path.resolve()), pace="flat")
-    config = replace(config, engine=engine, feed=feed, gateway=replace(config.gateway, kind="paper"))
+    config = replace(config, engine=engine, feed=feed, gateway=replace(config.gateway, kind="paper", intents_dir=""))
     data = load_instruments(config)
     calendar = data.calendar_named(config.engine.calendar)
     day = options.trading_date or date_of_name(path.name) or UNDATED

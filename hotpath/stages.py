@@ -330,7 +330,7 @@ def _check(status: int, name: str) -> None:
 
 def intents_path(config: Config) -> Path:
     """The engine's intent file."""
-    return Path(config.engine.state_dir) / f"{config.engine.name}.intents"
+    return Path(config.gateway.intents_dir or config.engine.state_dir) / f"{config.engine.name}.intents"
 
 
 def open_feed_socket(config: FeedConfig) -> socket.socket:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ffi import ffi, lib
-from hotpath.host import Denial, has_capability, spin_control
+from hotpath.host import Denial, has_capability, on_tmpfs, spin_control
 from hotpath.topology import cpu_ranges
 
 
@@ -165,3 +165,8 @@ print(json.dumps([control.arrivals, control.max_ns, control.p99_ns, control.gaps
     assert max_ns >= 99_000_000
     assert p99_ns > max_ns / 2, "more than 1 % of arrivals fell into the stop's first half"
     assert gaps
+
+
+def test_tmpfs_is_told_from_a_disk() -> None:
+    assert on_tmpfs(Path("/dev/shm"))
+    assert not on_tmpfs(Path("/proc"))
