@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 import numpy as np
+import psutil
 from msgspec import Struct
 
 from ffi import ffi, lib
@@ -51,6 +52,7 @@ class StageStat(Struct, frozen=True):
     heartbeat_age_ns: int | None  # None before the first turn
     turns: int
     idle_turns: int
+    rss_bytes: int  # of the process that runs it; 0 when it is gone
     error: str
     counters: dict[str, int]
 
@@ -239,6 +241,7 @@ class EngineView:
             heartbeat_age_ns=max(0, now_ns - heartbeat) if heartbeat else None,
             turns=int(page["turns"]),
             idle_turns=int(page["idle_turns"]),
+            rss_bytes=resident_bytes(pid),
             error="" if not page["error"] else _short_names("stage_error", "stage_error_").get(int(page["error"]), "?"),
             counters=counters,
         )
@@ -282,6 +285,14 @@ class EngineView:
             full_count=int(control["full_count"]),
             readers=readers,
         )
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM, shared segments included; 0 when there is no such process."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid else 0
+    except psutil.Error:
+        return 0
 
 
 def hop_names() -> dict[int, str]:

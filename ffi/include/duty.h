@@ -35,6 +35,7 @@ typedef struct {
     uint32_t idle_turns;     /* since anything was done */
     uint64_t park_ns;        /* longest sleep while parked */
     uint64_t heartbeat_time_ns;
+    uint64_t loops;          /* so far, busy or not; free running */
     turn_plan seen;          /* of the present loop; free running */
 } duty;
 

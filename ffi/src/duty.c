@@ -57,7 +57,9 @@ static void heartbeat(duty *duty, uint64_t now_ns) {
     duty->heartbeat_time_ns = now_ns;
     for (int stage = 0; stage < STAGES_MAX; stage++) {
         stage_context *own = context(duty, stage);
-        if (own) __atomic_store_n(&own->page->heartbeat_time_ns, now_ns, __ATOMIC_RELAXED);
+        if (!own) continue;
+        own->page->idle_turns = duty->loops > own->turn ? duty->loops - own->turn : 0;
+        __atomic_store_n(&own->page->heartbeat_time_ns, now_ns, __ATOMIC_RELAXED);
     }
 }
 
@@ -119,6 +121,7 @@ static int free_loop(duty *duty, uint64_t end_time_ns) {
             if (all_step(duty)) duty->idle_turns = 0;
             else idle(duty);
         }
+        duty->loops += LOOPS_BETWEEN_CLOCKS;
         uint64_t now_ns = clock_read(duty->clock);
         heartbeat(duty, now_ns);
         if (failed(duty)) return DUTY_FAILED;

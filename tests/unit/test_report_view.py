@@ -31,7 +31,7 @@ def stat(counters: dict[str, dict[str, int]]) -> EngineStat:
         mode="normal",
         mode_words={},
         instruments=64,
-        stages={stage: StageStat("stopped", 1, 1, False, 5, 9, 9, "", counters[stage]) for stage in STAGES},
+        stages={stage: StageStat("stopped", 1, 1, False, 5, 9, 9, 0, "", counters[stage]) for stage in STAGES},
         hops=hops,
         rings={},
     )
