@@ -137,11 +137,16 @@ def stat(
     engine: Annotated[str | None, typer.Argument(help="Its name; default: the only one here.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep the screen up to date until Ctrl-C.")] = False,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 0.5,
+    hdr_log: Annotated[
+        Path | None, typer.Option(help="Also write every hop to this file, as an HdrHistogram V2 log.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what a running or dead engine counted and measured. Reads only; disturbs nothing."""
-    from hotpath.stat import run_stat
+    from hotpath.stat import run_stat, write_hdr_log
 
+    if hdr_log is not None:
+        write_hdr_log(engine, hdr_log)
     raise typer.Exit(run_stat(engine, watch=watch, json=json, interval_seconds=interval))
 
 

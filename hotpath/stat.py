@@ -9,15 +9,15 @@ engine may be running, stopped or dead; rates are differences between two snapsh
 from __future__ import annotations
 
 import time
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import psutil
 from msgspec import Struct
 
-from ffi import ffi, lib
+from ffi import lib
 from ffi.dtypes import counter_names, enum_names
-from hotpath import segments
+from hotpath import histograms, segments
 from hotpath.errors import SegmentMismatchError, SegmentMissingError
 from hotpath.segments import Segment
 from hotpath.topology import (
@@ -246,25 +246,21 @@ class EngineView:
             counters=counters,
         )
 
-    def hop_histogram(self, hop: str) -> Any:
-        """A private ``histogram *`` of one hop, all stages together."""
+    def hop_histogram(self, hop: str) -> histograms.Histogram:
+        """A copy of one hop's histogram, all stages together."""
         index = next(number for number, name in hop_names().items() if name == hop)
-        merged = ffi.new("histogram *")
-        lib.histogram_reset(merged)
-        for segment in self._hops.values():
-            source = ffi.addressof(segment.cast("histogram *")[index])
-            if source.total_count:
-                lib.histogram_merge(merged, source)
-        return merged
+        count = len(hop_names())
+        sources = [segment.view("histogram", count=count)[index : index + 1] for segment in self._hops.values()]
+        return histograms.merge([source for source in sources if source["total_count"][0]], hop)
 
     def _hop(self, hop: str, processes: int) -> HopStat:
         merged = self.hop_histogram(hop)
         return HopStat(
-            count=int(merged.total_count),
-            p50_ns=int(lib.histogram_value_at(merged, 50.0)),
-            p99_ns=int(lib.histogram_value_at(merged, 99.0)),
-            p999_ns=int(lib.histogram_value_at(merged, 99.9)),
-            max_ns=int(merged.value_max),
+            count=int(merged["total_count"][0]),
+            p50_ns=histograms.value_at(merged, 50.0),
+            p99_ns=histograms.value_at(merged, 99.0),
+            p999_ns=histograms.value_at(merged, 99.9),
+            max_ns=int(merged["value_max"][0]),
             budget_ns=PATH_BUDGET_NS.get(processes) if hop == "order_path" else HOP_BUDGET_NS.get(hop),
         )
 
@@ -321,6 +317,19 @@ def find_engine(name: str | None) -> str:
     raise SegmentMissingError(
         "/hotpath.*", f"there are several engines: {', '.join(found)}", next_step="name one: hotpath stat ENGINE"
     )
+
+
+def write_hdr_log(engine: str | None, path: Path) -> None:
+    """Write every hop of an engine, over its whole run, as an HdrHistogram log that the standard tools open."""
+    view = EngineView(find_engine(engine))
+    stat = view.snapshot()
+    hops = [name for name, hop in stat.hops.items() if hop.count]
+    intervals = [
+        histograms.Interval(name, stat.run_epoch, max(stat.time_ns, stat.run_epoch), view.hop_histogram(name))
+        for name in hops
+    ]
+    with path.open("w") as target:
+        histograms.write_log(target, intervals, start_time_ns=stat.run_epoch)
 
 
 def run_stat(engine: str | None, *, watch: bool, json: bool, interval_seconds: float) -> int:

@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
 from rich.console import Console
 
 from ffi import lib
 from hotpath.errors import SegmentMissingError
 from hotpath.screen import History, format_elapsed, format_money, format_ns, format_rate, render, sparkline
-from hotpath.stat import EngineView, find_engine, run_stat
+from hotpath.stat import EngineView, find_engine, run_stat, write_hdr_log
 from tests.fabricated_engine import FabricatedEngine
 
 NAME = f"stat-{os.getpid()}"
@@ -54,6 +57,17 @@ def test_snapshot_names_every_counter_and_hop(engine: FabricatedEngine) -> None:
     assert stat.rings["norm"].readers["risk"].lag == 5
     assert stat.rings["norm"].readers["signal"].lag == 9
     assert set(stat.hops) >= {"wait", "feed", "order_path", "ack"}
+
+
+def test_hops_are_written_as_a_log_that_another_reader_opens(engine: FabricatedEngine, tmp_path: Path) -> None:
+    engine.record("gateway", "order_path", *range(1000, 2000))
+    write_hdr_log(NAME, tmp_path / "hops.hlog")
+    reader = HistogramLogReader(str(tmp_path / "hops.hlog"), HdrHistogram(1, lib.HISTOGRAM_VALUE_MAX, 3))
+    read = reader.get_next_interval_histogram()
+    assert (read.get_tag(), read.get_total_count()) == ("order_path", 1000)
+    assert read.get_value_at_percentile(50.0) == EngineView(NAME).snapshot().hops["order_path"].p50_ns
+    assert reader.get_next_interval_histogram() is None
+    reader.input_file.close()
 
 
 def test_json_form_decodes_to_the_same(engine: FabricatedEngine, capsys: pytest.CaptureFixture[str]) -> None:
