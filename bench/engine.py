@@ -41,7 +41,7 @@ def bench_config(name: str, feed_path: Path, **changes: dict[str, Any]) -> Confi
         "engine": {"name": name, "topology": "fused"},
         "feed": {"kind": "file", "path": str(feed_path), "pace": "rate"},
         "signal": {
-            "threshold": 0.75,
+            "threshold": 0.1,  # about one event in eight makes an order
             "style": "take",
             "cooldown_ms": 0,
             "position_lots_max": WIDE,
@@ -155,27 +155,46 @@ def fused_engine(spec: EngineSpec) -> Iterator[FusedEngine]:
             engine.close()
 
 
+class ControlledRun:
+    """Slices of a fused engine's run, each with a slice of the spin control behind it, at the same rate."""
+
+    def __init__(self, engine: FusedEngine) -> None:
+        self.engine = engine
+        self.seconds = 0.0
+        self._parts: list[SpinControl] = []
+        self._delays, self._part = ffi.new("histogram *"), ffi.new("histogram *")
+        lib.histogram_reset(self._delays)
+        self._paused_time_ns = engine.pause()
+
+    def step(self) -> None:
+        """One slice of the run and one of the control."""
+        engine = self.engine
+        engine.resume(self._paused_time_ns)
+        engine.run(RUN_SLICE_NS)
+        self._paused_time_ns = engine.pause()
+        self.seconds += RUN_SLICE_NS / 1e9
+        interval_ns = 10**9 // engine.spec.config.feed.rate_per_second
+        self._parts.append(
+            spin_control(duration_ns=CONTROL_SLICE_NS, interval_ns=interval_ns, clock=engine.clock, delays=self._part)
+        )
+        lib.histogram_merge(self._delays, self._part)
+
+    def result(self, *, cpu: int) -> PathRun:
+        """The report of the engine and the joined control."""
+        engine = self.engine
+        report = collect_report(engine.memory, seconds=self.seconds)
+        control = joined_control(self._parts, self._delays, cpu)
+        return PathRun(report, control, engine.spec.config.feed.rate_per_second, int(engine.source.sequence) - 1)
+
+
 def measure_path(spec: EngineSpec, *, warm_messages: int, cpu: int) -> PathRun:
-    """Play the spec's file and measure, a slice of the spin control after each slice of the run."""
-    rate = spec.config.feed.rate_per_second
+    """Play the spec's file and measure, the spin control alternating with the run."""
     with fused_engine(spec) as engine:
         engine.warm_up(warm_messages)
-        parts = []
-        delays, part = ffi.new("histogram *"), ffi.new("histogram *")
-        lib.histogram_reset(delays)
-        seconds = 0.0
+        run = ControlledRun(engine)
         while not engine.done():
-            engine.run(RUN_SLICE_NS)
-            seconds += RUN_SLICE_NS / 1e9
-            paused = engine.pause()
-            parts.append(
-                spin_control(duration_ns=CONTROL_SLICE_NS, interval_ns=10**9 // rate, clock=engine.clock, delays=part)
-            )
-            lib.histogram_merge(delays, part)
-            engine.resume(paused)
-        engine.run(MILLISECOND_NS)
-        report = collect_report(engine.memory, seconds=seconds)
-        return PathRun(report, joined_control(parts, delays, cpu), rate, int(engine.source.sequence) - 1)
+            run.step()
+        return run.result(cpu=cpu)
 
 
 def joined_control(parts: list[SpinControl], delays: Any, cpu: int) -> SpinControl:

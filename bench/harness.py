@@ -118,10 +118,18 @@ def json_lines(text: str) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def instructions(program: Path, *arguments: object) -> int:
-    """Instructions that a run executes, by callgrind."""
+def instructions(program: Path, *arguments: object, only: str = "") -> int:
+    """Instructions that a run executes, by callgrind; those within function `only` when it is named."""
     log = OUT / "callgrind.out"
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={log}", str(program), *map(str, arguments)]
+    toggle = [f"--toggle-collect={only}"] if only else []
+    command = [
+        "valgrind",
+        "--tool=callgrind",
+        f"--callgrind-out-file={log}",
+        *toggle,
+        str(program),
+        *map(str, arguments),
+    ]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
         raise BenchError(f"{' '.join(command)} ended with {result.returncode}: {result.stderr.strip()[-400:]}")

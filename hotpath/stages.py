@@ -319,6 +319,9 @@ class ProcessStages:
         """Leave the venue in order and let go of the memory."""
         if self.gateway != ffi.NULL:
             lib.gateway_close(self.gateway)
+        for owner in self._kept:
+            if isinstance(owner, socket.socket):
+                owner.close()
         self._kept.clear()
         self._attached.clear()
 
