@@ -29,14 +29,14 @@ def busy_config(**sections: dict[str, Any]) -> Config:
             cooldown_ms=5,
             order_life_ms=1000,
             replace_interval_ms=2,
-            position_lots_max=1000,
+            position_lots_max=100_000,
         ),
         risk=RiskConfig(
-            gross_value_currency_max=100_000_000.0,
+            gross_value_currency_max=10_000_000_000.0,
             open_orders_max=500,
             messages_per_second_max=100_000,
             require_trading_state=False,
-            defaults=InstrumentRisk(position_lots_max=2000, order_value_currency_max=1_000_000.0),
+            defaults=InstrumentRisk(position_lots_max=100_000, order_value_currency_max=1_000_000.0),
         ),
     )
     replace = msgspec.structs.replace
