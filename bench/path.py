@@ -108,11 +108,12 @@ def run_open_orders(options: Options) -> Finding:
             for name in ("none", "many")
         ]
         with fused_engine(specs[0]) as none, fused_engine(specs[1]) as many:
-            for engine in (none, many):
-                engine.warm_up(warm_messages(messages))
+            none.warm_up(warm_messages(messages))
+            runs = [ControlledRun(none)]  # paused from here on
+            many.warm_up(warm_messages(messages))
             rest_orders(many, opened)
             many.forget()
-            runs = [ControlledRun(none), ControlledRun(many)]
+            runs.append(ControlledRun(many))
             while not (none.done() and many.done()):
                 for run in runs:
                     run.step()

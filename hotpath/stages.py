@@ -150,9 +150,13 @@ class ProcessStages:
 
     def _feed_batch_max(self) -> int:
         """Messages of one feed turn. Where signal shares the process, an order must not wait for the rest of its
-        packet to be decoded: one. Elsewhere each message is published as it is decoded, and turns may be long."""
+        packet to be decoded: one. Elsewhere each message is published as it is decoded, and turns may be long;
+        so they may flat out, where no message is due at any time."""
         if self.spec.lockstep:
             return max(BATCH_MAX, self.messages_per_round)
+        feed = self.spec.config.feed
+        if feed.kind == "file" and feed.pace == "flat":
+            return BATCH_MAX
         return 1 if "signal" in self.place.stages else BATCH_MAX
 
     def _book_config(self, config: FeedConfig) -> Any:

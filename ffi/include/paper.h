@@ -53,6 +53,8 @@ uint64_t paper_bytes(const paper_config *config);
 paper *paper_init(void *memory, uint64_t bytes, const paper_config *config);
 /* A market event, in order. May fill orders of ours. PAPER_FULL: not taken; poll, then give it again. */
 int paper_market(paper *paper, const norm_event *event);
+/* Such an event comes soon: ask for what it will touch. */
+void paper_expect(const paper *paper, const norm_event *event);
 /* An order of ours: new, replace or cancel. Never loses one: PAPER_FULL means it was not taken.
  * A refusal comes as a report: EXEC_REJECTED, EXEC_REPLACE_REJECTED, EXEC_CANCEL_REJECTED. */
 int paper_order(paper *paper, const cmd_event *command);

@@ -90,11 +90,20 @@ static int64_t saturate(__int128 value) {
     return value < -INT64_MAX ? -INT64_MAX : (int64_t)value;
 }
 
-static int64_t add(int64_t a, int64_t b) { return saturate((__int128)a + b); }
+/* The processor's own overflow flag tells nearly every sum and product that needs no 128 bits. */
+static int64_t add(int64_t a, int64_t b) {
+    int64_t sum;
+    return !__builtin_add_overflow(a, b, &sum) && sum != INT64_MIN ? sum : saturate((__int128)a + b);
+}
+
+static int64_t times(int64_t a, int64_t b) {
+    int64_t product;
+    return !__builtin_mul_overflow(a, b, &product) && product != INT64_MIN ? product : saturate((__int128)a * b);
+}
 
 /* Money of `lots` at `price`. Saturated half-way too: no more than 64 by 64 bits is ever multiplied. */
 static int64_t value_of(const instrument_entry *entry, int64_t price_ticks, int64_t lots) {
-    return saturate((__int128)saturate((__int128)price_ticks * lots) * entry->tick_value_micros);
+    return times(times(price_ticks, lots), entry->tick_value_micros);
 }
 
 /* The price against which an instrument's orders and positions are held; 0 = there is none. */

@@ -12,6 +12,8 @@
 #include "paper.h"
 #include <string.h>
 
+#define EXPECT_AHEAD 4 /* events whose book lines are fetched while earlier ones are followed */
+
 /* Venue time, as far as it is known: that of the last market event and what has passed since. */
 static uint64_t venue_now(const gateway *self, const turn_plan *plan) {
     return self->market_origin_ns + (plan->now_ns - self->market_now_ns);
@@ -86,6 +88,7 @@ void gateway_paper_market(gateway *self, const turn_plan *plan) {
             self->stage.page->error = STAGE_ERROR_SEQUENCE;
             break;
         }
+        if (self->norm.next + EXPECT_AHEAD < end) paper_expect(self->paper, ring_at_inline(&self->norm, EXPECT_AHEAD));
         if (paper_market(self->paper, event) != PAPER_OK) {
             reports_publish(self, plan);
             if (paper_market(self->paper, event) != PAPER_OK) break; /* exec is full: the market waits */

@@ -566,6 +566,10 @@ static void market_replace(paper *p, norm_event *event, bool working) {
     book_apply(p->book, event);
 }
 
+void paper_expect(const paper *p, const norm_event *event) {
+    if (event->header.type >= NORM_ADD && event->header.type <= NORM_REPLACE) book_prefetch(p->book, event->order_ref);
+}
+
 int paper_market(paper *p, const norm_event *event) {
     uint64_t time_ns = event->header.origin_time_ns;
     if (time_ns && run_due(p, time_ns - 1) != PAPER_OK) return PAPER_FULL;
