@@ -228,7 +228,8 @@ def spin_note(control: SpinControl) -> str:
     spans = [ns_text(each) for each in (control.p50_ns, control.p99_ns, control.p999_ns, control.max_ns)]
     return (
         f"spin control, cpu {control.cpu}, one arrival every {ns_text(control.interval_ns)}: p50 {spans[0]}, "
-        f"p99 {spans[1]}, p99.9 {spans[2]}, max {spans[3]}: {control.verdict}"
+        f"p99 {spans[1]}, p99.9 {spans[2]}, max {spans[3]}; the machine took {control.taken_ppm / 10_000:.1f}% of the "
+        f"time, in {control.gaps_per_second:.0f} gaps a second: {control.verdict}"
     )
 
 
