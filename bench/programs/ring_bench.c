@@ -26,7 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CAPACITY 1024u
+#define CAPACITY 64u       /* of the rings that make round trips: no message waits behind another */
+#define CAPACITY_LONG 1024u /* one way */
 #define BATCH 64u
 #define ROUNDS_MAX 1000
 #define CHUNK 500u
@@ -68,11 +69,11 @@ static void pin(int cpu) {
     if (sched_setaffinity(0, sizeof cpus, &cpus) != 0) die("cannot pin to that processor");
 }
 
-static void make_lane(lane *made, uint32_t slot_size) {
+static void make_lane(lane *made, uint32_t capacity, uint32_t slot_size) {
     for (int i = 0; i < 2; i++) {
-        segment_header ring = {.capacity = CAPACITY, .slot_size = slot_size, .kind = SEGMENT_RING};
+        segment_header ring = {.capacity = capacity, .slot_size = slot_size, .kind = SEGMENT_RING};
         segment_header cursor = {.kind = SEGMENT_CURSOR};
-        made->ring[i] = map_shared(ring_bytes(CAPACITY, slot_size));
+        made->ring[i] = map_shared(ring_bytes(capacity, slot_size));
         made->cursor[i] = map_shared(4096);
         segment_seal(made->ring[i], &ring);
         segment_seal(made->cursor[i], &cursor);
@@ -187,11 +188,11 @@ static void meet(int is_b, uint64_t round) {
 }
 
 /* ns a message of each round, by kind; B's are not looked at. */
-static void run(int is_b, lane *narrow, lane *wide, int rounds, uint64_t count, uint64_t messages, double each[][ROUNDS_MAX]) {
+static void run(int is_b, lane *lanes, int rounds, uint64_t count, uint64_t messages, double each[][ROUNDS_MAX]) {
     uint64_t meeting = 0;
     for (int round = 0; round < rounds; round++)
         for (int kind = FLOOR; kind < KINDS; kind++) {
-            lane *own = kind == RING_128 ? wide : narrow;
+            lane *own = &lanes[kind];
             uint64_t amount = kind == ONE_WAY ? messages : count;
             if (!is_b) __atomic_store_n(&shared->line, 0, __ATOMIC_RELAXED);
             meet(is_b, ++meeting);
@@ -216,18 +217,18 @@ int main(int words, char **word) {
     if (rounds < 1 || rounds > ROUNDS_MAX || !count || count / CHUNK > CHUNKS_MAX || !messages) die("out of range");
     clock_calibrate(&now_page, 50000000, 0);
     for (int kind = 0; kind < KINDS; kind++) histogram_reset(&trips[kind]);
-    lane narrow, wide;
+    lane lanes[KINDS] = {0};
     shared = map_shared(sizeof *shared);
-    make_lane(&narrow, 64);
-    make_lane(&wide, 128);
+    make_lane(&lanes[RING_64], CAPACITY, 64);
+    make_lane(&lanes[RING_128], CAPACITY, 128);
+    make_lane(&lanes[ONE_WAY], CAPACITY_LONG, 64);
     pid_t child = fork();
     if (child < 0) die("no process");
     int is_b = child == 0;
     if (is_b) prctl(PR_SET_PDEATHSIG, SIGKILL);
     pin(atoi(word[is_b ? 2 : 1]));
-    open_lane(&narrow, is_b);
-    open_lane(&wide, is_b);
-    run(is_b, &narrow, &wide, rounds, count, messages, each);
+    for (int kind = RING_64; kind < KINDS; kind++) open_lane(&lanes[kind], is_b);
+    run(is_b, lanes, rounds, count, messages, each);
     if (is_b) return 0;
     int status;
     waitpid(child, &status, 0);
