@@ -55,14 +55,18 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
     spec = live_spec(config, journal=options.record is not None)
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
-    supervisor = Supervisor(spec, arm=options.arm, record=options.record)
     reports: list[RunReport] = []
     started = time.monotonic()
 
     def collect() -> None:
         reports.append(collect_report(supervisor.memory, seconds=time.monotonic() - started))
 
-    with StopSignals() as stop:
+    def remark() -> None:
+        for line in supervisor.remarks():
+            print(f"note: {line}", file=sys.stderr)
+
+    with StopSignals() as stop:  # before there is memory to be left behind
+        supervisor = Supervisor(spec, arm=options.arm, record=options.record)
 
         def over() -> bool:
             return stop.set or (options.seconds is not None and time.monotonic() - started > options.seconds)
@@ -71,9 +75,9 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
             from hotpath.screen import live_screen
 
             with live_screen(spec.name) as refresh:
-                outcome = supervise(supervisor, until=over, each=refresh, before_removal=collect)
+                outcome = supervise(supervisor, until=over, each=refresh, when_started=remark, before_removal=collect)
         else:
-            outcome = supervise(supervisor, until=over, before_removal=collect)
+            outcome = supervise(supervisor, until=over, when_started=remark, before_removal=collect)
     if options.record is not None:
         keep_intents(spec, options.record)
     report = reports[0]

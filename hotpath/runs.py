@@ -46,7 +46,7 @@ def load_instruments(config: Config) -> refdata.Refdata:
     if config.feed.kind != "file":
         raise ConfigError(
             "refdata.path: a live engine needs reference data",
-            next_step="make some with: hotpath refdata import CAPTURE --out refdata.json",
+            next_step="make some with: hotpath refdata import CAPTURE refdata.json",
         )
     found = refdata.instruments_of_itch(captures.itch_messages(Path(config.feed.path)))
     if not found:

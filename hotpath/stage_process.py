@@ -1,4 +1,4 @@
-"""One process of a running engine: ``python -m hotpath.stage_process PROCESS RUN_FILE``.
+"""One process of a running engine: ``python -m hotpath.stage_process PROCESS RUN_FILE [STAGE,...]``.
 
 Started by the supervisor. It prepares the machine for its loop (processor, memory, scheduler, garbage
 collector), binds its stages, and then stays in C but for a look at its signals every slice. It imports
@@ -7,6 +7,7 @@ little: nothing of the command line, of gRPC or of research.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from hotpath.run_file import read_run_file
 from hotpath.stages import ProcessStages
 
 SLICE_NS = 50_000_000  # between two looks at signals
+LEAVE_SLICES = 60  # that a process which was told to stop gives its gateway, to see every open order cancelled
 
 _told_to_stop = False
 
@@ -29,13 +31,18 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     _told_to_stop = True
 
 
-def run_process(process: str, run_path: Path) -> int:
-    """Run one process until the engine stops. Returns its exit code: 0, or 70 when a stage failed."""
+def run_process(process: str, run_path: Path, only: tuple[str, ...] = ()) -> int:
+    """Run one process until the engine stops. Returns its exit code: 0, or 70 when a stage failed.
+
+    `only` names the stages of its place that are wanted, by default all of them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to answer
     signal.signal(signal.SIGTERM, _stop)
     host.die_with_parent()
     run, spec = read_run_file(run_path)
     place = spec.placement.place_of(process)
+    if only:
+        place = dataclasses.replace(place, stages=tuple(stage for stage in place.stages if stage in only))
     stages = ProcessStages(spec, place, run_epoch=run.run_epoch, messages_per_round=run.messages_per_round)
     host.prepare(place, spec.config.engine)
     host.freeze_garbage()
@@ -44,12 +51,23 @@ def run_process(process: str, run_path: Path) -> int:
     while result == lib.DUTY_SLICE_OVER and not _told_to_stop:
         result = stages.run(SLICE_NS)
     failed = result == lib.DUTY_FAILED
-    if _told_to_stop:  # nobody coordinates this end: no new order may follow it
-        lib.control_kill(stages.duty.control)
-        stages.run(SLICE_NS)
+    if _told_to_stop:  # nobody coordinates this end
+        _leave_killed(stages)
     _announce(stages, lib.STAGE_FAILED if failed else lib.STAGE_STOPPED)
     stages.close()
     return 70 if failed else 0
+
+
+def _leave_killed(stages: ProcessStages) -> None:
+    """No new order may follow; what is open is cancelled, and the venue is heard confirming it."""
+    lib.control_kill(stages.duty.control)
+    for _ in range(LEAVE_SLICES):
+        result = stages.run(SLICE_NS)
+        if stages.gateway == ffi.NULL or result == lib.DUTY_FAILED:
+            return
+        counter = stages.gateway.stage.page.counter
+        if not counter[lib.GATEWAY_OPEN_ORDERS] or not counter[lib.GATEWAY_SESSION_UP]:
+            return
 
 
 def _announce(stages: ProcessStages, state: int) -> None:
@@ -61,9 +79,9 @@ def _announce(stages: ProcessStages, state: int) -> None:
 
 def main(arguments: list[str]) -> int:
     """Entry point; errors go to standard error, which the supervisor keeps as the process's log."""
-    process, run_path = arguments
+    process, run_path, *only = arguments
     try:
-        return run_process(process, Path(run_path))
+        return run_process(process, Path(run_path), tuple(only[0].split(",")) if only else ())
     except HotpathError as error:
         print(f"{process}: {error}", file=sys.stderr)
         if error.next_step:

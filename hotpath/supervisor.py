@@ -6,8 +6,12 @@ What it does when a process dies:
 
     gateway alone       restarted with back-off; it recovers from its intent file and the venue's stream
     any other stage     the run ends killed: new orders stop, open orders are cancelled, the latch is set
-                        (until a journal can rebuild a stage's state, there is nothing to restart it from)
-    journal             ends the recording, not the run: the mode word of the journal halts new orders
+                        (until a journal can rebuild a stage's state, there is nothing to restart it from);
+                        where the gateway died with it, one is started again for the cancels alone
+    journal             ends the recording, not the run: the mode word of the journal halts new orders, and
+                        the rings that waited for it wait no more
+
+A journal half a ring behind reduces positions only, until it has caught up; one that was lapped halts.
 
 A latch is a file; while it lies there, no run of this engine is armed.
 """
@@ -25,19 +29,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from ffi import lib
 from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec
-from hotpath.errors import HotpathError, StageError
+from hotpath.errors import StageError
 from hotpath.run_file import write_run_file
-from hotpath.topology import STAGES
+from hotpath.topology import STAGES, Ring
 
 READY_SECONDS = 30.0
 DRAIN_SECONDS = 3.0
 STOP_SECONDS = 5.0
-HANG_SECONDS = 5.0  # without a heartbeat a process counts as hung
+RESCUE_SECONDS = 8.0  # for a gateway started again to cancel what its predecessor left open
 WATCH_SECONDS = 0.05
+ABSENT_SECONDS = 1.0  # a round this late: the supervisor itself did not run, and saw no heartbeat either
+CAUGHT_UP = 4  # a journal behind by less than this part of a ring has caught up
+READ_NOTHING_MORE = 2**64 - 1  # a cursor here holds no writer back
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 RESTARTABLE = ("gateway",)
 
@@ -50,6 +58,8 @@ class Child:
     stages: tuple[str, ...]
     process: subprocess.Popen[bytes]
     log_path: Path
+    log_start: int = 0  # where in its log this process began
+    started: float = 0.0  # monotonic seconds
     restarts: int = 0
     restart_at: float | None = None  # monotonic seconds; None: it runs
 
@@ -77,9 +87,18 @@ class Supervisor:
         self.notices: list[str] = []
         self._lock_file = self._take_name()
         self._refuse_latched()
-        self.memory = EngineMemory(spec)
         self.run_path = self.state_dir / f"{spec.name}.run.json"
-        write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
+        self._seen_at = self._absent_until = time.monotonic()
+        try:
+            self.memory = EngineMemory(spec)
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+        try:
+            write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
+        except BaseException:
+            self.close()
+            raise
 
     # ---- before ----------------------------------------------------------------------------------
 
@@ -108,8 +127,8 @@ class Supervisor:
             next_step='find out why, then accept it: hotpath run CONFIG --arm --clear-kill "reason"',
         )
 
-    def start(self) -> None:
-        """Start every process and wait until all are ready; arm if that was asked for.
+    def start(self, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Start every process and wait until all are ready, or `until` says to stop; arm if that was asked for.
 
         In virtual time the first process to start begins at once, so the engine is armed before it:
         whether an order passes may not depend on how long a start takes.
@@ -122,40 +141,56 @@ class Supervisor:
             )
         for place in self.spec.placement.places:
             self._start_stages(place.process, place.stages)
-        self._wait_ready()
-        if self.arm_when_ready and not self.spec.lockstep:
+        if self._wait_ready(until) and self.arm_when_ready and not self.spec.lockstep:
             self.arm()
 
     def _start_stages(self, name: str, stages: tuple[str, ...]) -> None:
+        """Start the process of this name; it runs `stages` of its place."""
         for stage in stages:
-            lib.stage_announce(self.memory.stage_page(stage), lib.STAGE_STARTING, 0, 0)
-        self._start_child(name, stages, [sys.executable, "-m", "hotpath.stage_process", name, str(self.run_path)])
+            page = self.memory.stage_page(stage)
+            page.heartbeat_time_ns = 0  # its predecessor's, if there was one
+            lib.stage_announce(page, lib.STAGE_STARTING, 0, 0)
+        command = [sys.executable, "-m", "hotpath.stage_process", name, str(self.run_path)]
+        self._start_child(name, stages, [*command, ",".join(stages)])
 
     def _start_child(self, name: str, stages: tuple[str, ...], command: list[str]) -> None:
         log_path = self.state_dir / f"{self.spec.name}.{name}.log"
         with log_path.open("ab") as log:
+            log_start = log.tell()
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        known = self.children.get(name)
-        if known is None:
-            self.children[name] = Child(name, stages, process, log_path)
-        else:
-            known.process = process
-            known.restart_at = None
+        restarts = self.children[name].restarts if name in self.children else 0
+        self.children[name] = Child(
+            name, stages, process, log_path, log_start=log_start, started=time.monotonic(), restarts=restarts
+        )
 
     def _state(self, stage: str) -> int:
         return int(self.memory.stage_page(stage).state)
 
-    def _wait_ready(self) -> None:
+    def _wait_ready(self, until: Callable[[], bool]) -> bool:
+        """Whether every stage is ready; False when `until` ended the wait."""
         deadline = time.monotonic() + READY_SECONDS
         waiting = set(STAGES)
         while waiting:
+            if until():
+                return False
             waiting = {stage for stage in waiting if self._state(stage) < lib.STAGE_READY}
             for child in self.children.values():
                 if child.process.poll() is not None and self._state_of(child) < lib.STAGE_READY:
-                    raise StageError(f"process {child.name} ended while starting: {last_lines(child.log_path)}")
+                    said = last_lines(child.log_path, start=child.log_start)
+                    raise StageError(f"process {child.name} ended while starting: {said or 'it said nothing'}")
             if time.monotonic() > deadline:
                 raise StageError(f"not ready within {READY_SECONDS:g} s: {', '.join(sorted(waiting))}")
             time.sleep(0.005)
+        return True
+
+    def remarks(self) -> list[str]:
+        """What the processes said of themselves so far, such as privileges that they miss: each remark once."""
+        speakers: dict[str, list[str]] = {}
+        for child in self.children.values():
+            for line in lines_of(child.log_path, start=child.log_start):
+                speaker, _, remark = line.partition(": ")
+                speakers.setdefault(remark if speaker == child.name else line, []).append(child.name)
+        return [f"{', '.join(names)}: {remark}" for remark, names in speakers.items()]
 
     def _state_of(self, child: Child) -> int:
         return min((self._state(stage) for stage in child.stages), default=lib.STAGE_READY)
@@ -183,10 +218,11 @@ class Supervisor:
         `each` is called every round, for a live view.
         """
         while not until():
-            for child in self.children.values():
+            for child in list(self.children.values()):
                 trouble = self._check(child)
                 if trouble is not None:
                     return self._outcome(trouble, failed=trouble != "finished")
+            self._check_journal_lag()
             if each is not None:
                 each()
             time.sleep(WATCH_SECONDS)
@@ -208,28 +244,78 @@ class Supervisor:
         return self._lost(child, f"process {child.name} {describe_exit(code)}")
 
     def _check_heartbeat(self, child: Child) -> str | None:
+        now = time.monotonic()
         for stage in child.stages:
-            page = self.memory.stage_page(stage)
-            if page.state != lib.STAGE_READY or not page.heartbeat_time_ns:
+            silence = self._silence_seconds(child, stage, now)
+            starting = self._state(stage) < lib.STAGE_READY
+            if silence <= (READY_SECONDS if starting else self.spec.config.engine.hang_ms / 1000):
                 continue
-            now_ns = lib.clock_now(self.memory.segments["clock"].cast("clock_page *"))
-            silence_ns = int(now_ns) - int(page.heartbeat_time_ns)
-            if silence_ns > HANG_SECONDS * 1e9:
-                child.process.kill()
-                child.process.wait()
-                return self._lost(child, f"process {child.name} hung: no heartbeat for {silence_ns / 1e9:.1f} s")
+            child.process.kill()
+            child.process.wait()
+            what = f"not ready within {silence:.1f} s" if starting else f"hung: no heartbeat for {silence:.1f} s"
+            return self._lost(child, f"process {child.name} {what}")
         return None
+
+    def _silence_seconds(self, child: Child, stage: str, now: float) -> float:
+        """Since the last heartbeat or, before the first, since the start; only time in which we watched counts."""
+        if now - self._seen_at > ABSENT_SECONDS:  # a machine that was suspended has no hung process
+            self._absent_until = now
+        self._seen_at = now
+        heartbeat_ns = int(self.memory.stage_page(stage).heartbeat_time_ns)
+        silence = now - max(child.started, self._absent_until)
+        if not heartbeat_ns:
+            return silence
+        clock = self.memory.segments["clock"].cast("clock_page *")
+        return min(silence, (int(lib.clock_now(clock)) - heartbeat_ns) / 1e9)
+
+    # ---- the journal -------------------------------------------------------------------------------
 
     def _journal_lost(self, child: Child, code: int) -> str | None:
         """Without its journal an engine takes no new orders; what is open may still be cancelled."""
-        if child.process.returncode is not None and child.restarts == 0:
+        if child.restarts == 0:
             child.restarts = 1
             lib.control_mode(self.memory.control, lib.TIGHTENER_JOURNAL, lib.MODE_HALTED)
-            self.notices.append(f"the journal {describe_exit(code)}: halted")
+            for ring in self.spec.rings:
+                if "journal" in ring.gating:
+                    self._cursor(ring).position = READ_NOTHING_MORE
+            said = last_lines(child.log_path, start=child.log_start)
+            self.notices.append(f"the journal {describe_exit(code)}: halted{f' ({said})' if said else ''}")
         return None
 
+    def _cursor(self, ring: Ring) -> Any:
+        return self.memory.segments[ring.cursor("journal")].cast("ring_cursor *")
+
+    def _check_journal_lag(self) -> None:
+        """Half a ring behind: positions are only reduced, until it is less than a quarter. Lapped: halted."""
+        if "journal" not in self.children or self.children["journal"].restarts:
+            return
+        control = self.memory.control
+        mode = control.mode[lib.TIGHTENER_JOURNAL]
+        if mode == lib.MODE_HALTED:
+            return
+        rings = [ring for ring in self.spec.rings if "journal" in (*ring.gating, *ring.observers)]
+        lapped = [ring.name for ring in rings if self._cursor(ring).lost_count]
+        if lapped:
+            lib.control_mode(control, lib.TIGHTENER_JOURNAL, lib.MODE_HALTED)
+            self.notices.append(f"the journal was lapped in {', '.join(lapped)}: halted, the recording has a hole")
+            return
+        behind = max(self._journal_lag(ring) for ring in rings)
+        if behind >= 0.5 and mode == lib.MODE_NORMAL:
+            lib.control_mode(control, lib.TIGHTENER_JOURNAL, lib.MODE_REDUCE_ONLY)
+            self.notices.append("the journal fell half a ring behind: reduce only, until it has caught up")
+        elif behind < 1 / CAUGHT_UP and mode == lib.MODE_REDUCE_ONLY:
+            lib.control_mode(control, lib.TIGHTENER_JOURNAL, lib.MODE_NORMAL)
+
+    def _journal_lag(self, ring: Ring) -> float:
+        """How far the journal is behind, as a part of the ring."""
+        segment = self.memory.segments[ring.name]
+        published = int(segment.cast("ring_control *").position)
+        return max(0, published - int(self._cursor(ring).position)) / segment.info.capacity
+
+    # ---- losses ------------------------------------------------------------------------------------
+
     def _lost(self, child: Child, what: str) -> str | None:
-        log = last_lines(child.log_path)
+        log = last_lines(child.log_path, start=child.log_start)
         if log:
             what += f" ({log})"
         limit = self.spec.config.engine.restarts_max
@@ -254,9 +340,22 @@ class Supervisor:
             self.kill("the run is being stopped", latch=False)
         lib.control_stop(self.memory.control, 1)
         deadline = time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < deadline and self.open_orders() and self._alive("gateway"):
+        if self.open_orders() and not self._alive("gateway") and not self.spec.lockstep:
+            self._rescue()
+            deadline = time.monotonic() + RESCUE_SECONDS
+        while time.monotonic() < deadline and self._draining():
             time.sleep(0.01)
         return self.open_orders()
+
+    def _draining(self) -> bool:
+        """Whether orders may yet be cancelled: some are open, or the gateway does not know yet."""
+        return self._alive("gateway") and (self.open_orders() > 0 or self._state("gateway") < lib.STAGE_READY)
+
+    def _rescue(self) -> None:
+        """A gateway for the cancels alone, where one died in company: it recovers, killed, and sweeps."""
+        name = next(child.name for child in self.children.values() if "gateway" in child.stages)
+        self.notices.append("the gateway is started again to cancel what is open")
+        self._start_stages(name, RESTARTABLE)
 
     def open_orders(self) -> int:
         """Orders that the gateway knows to be open or of unknown fate."""
@@ -317,13 +416,18 @@ def describe_exit(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def last_lines(path: Path, count: int = 3) -> str:
-    """The end of a log, on one line; empty when it says nothing."""
+def lines_of(path: Path, *, start: int = 0) -> list[str]:
+    """The lines of a log from byte `start` on, those that say something."""
     try:
-        lines = path.read_text(errors="replace").strip().splitlines()
+        text = path.read_bytes()[start:].decode(errors="replace")
     except OSError:
-        return ""
-    return " | ".join(line.strip() for line in lines[-count:])
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def last_lines(path: Path, count: int = 3, *, start: int = 0) -> str:
+    """The end of a log, on one line; empty when it says nothing from byte `start` on."""
+    return " | ".join(lines_of(path, start=start)[-count:])
 
 
 class StopSignals:
@@ -351,11 +455,14 @@ def supervise(
     *,
     until: Callable[[], bool],
     each: Callable[[], None] | None = None,
+    when_started: Callable[[], None] | None = None,
     before_removal: Callable[[], None] | None = None,
 ) -> Outcome:
     """A whole run: start, watch, drain, stop, remove. `before_removal` may still read the counters."""
     try:
-        supervisor.start()
+        supervisor.start(until=until)
+        if when_started is not None:
+            when_started()
         outcome = supervisor.watch(until=until, each=each)
         left = supervisor.drain()
         if left:
@@ -364,9 +471,6 @@ def supervise(
         if before_removal is not None:
             before_removal()
         return outcome
-    except HotpathError:
-        supervisor.stop()
-        raise
-    finally:
+    finally:  # whatever went wrong, no process and no segment is left
         supervisor.stop()
         supervisor.close()

@@ -4,8 +4,8 @@
  *           sequence == expected  publish its messages
  *           sequence > expected   a gap: RAW_GAP, keep the packet aside, ask for what is missing
  *
- * While a gap is open, later packets wait in a preallocated stash, ordered by sequence; requests are
- * repeated until the gap is filled (RAW_GAP_CLOSED) or `gap_timeout_ns` has passed without progress
+ * While a gap is open, later packets wait in a preallocated stash, ordered by sequence; requests follow
+ * each other as their answers come (a server answers with what one packet holds), and are repeated until the gap is filled (RAW_GAP_CLOSED) or `gap_timeout_ns` has passed without progress
  * (RAW_GAP_LOST, and the line goes on from the first packet it holds). Heartbeats reveal gaps at the end
  * of a burst. Each RAW_GAP is followed by one of RAW_GAP_CLOSED, RAW_GAP_LOST and RAW_SESSION before the
  * next; what is published is in sequence, once, and what is skipped is what the RAW_GAP_LOSTs count.
@@ -43,6 +43,8 @@ typedef struct {
     uint64_t heard_time_ns;
     uint32_t stash_count;
     uint32_t ended;          /* end of session seen */
+    uint32_t request_max;    /* messages to ask for at a time: twice the last answer; 0 = none came yet */
+    uint32_t reserved0;
     char session[10];
     uint8_t pinned_session;  /* 1: other sessions than `session` are counted and dropped */
     uint8_t reserved[5];

@@ -85,14 +85,14 @@ static uint32_t stash_drain(line *line, ring_writer *raw) {
     return published;
 }
 
-/* Ask for what is missing: at once, again after the interval, and as soon as all that was asked for is here. */
+/* Ask for what is missing: at once, again after the interval, and as soon as an answer is here. */
 static void gap_request(line *line, uint64_t now_ns) {
     if (line->request_socket < 0) return;
     int answered = line->expected >= line->request_end; /* true as well when nothing was asked for yet */
     if (!answered && since(line->request_time_ns, now_ns) < line->request_interval_ns) return;
     uint64_t missing = line->gap_end - line->expected;
-    mold_header request = {.sequence = line->expected,
-                           .count = (uint16_t)(missing < LINE_REQUEST_MAX ? missing : LINE_REQUEST_MAX)};
+    uint64_t most = line->request_max ? line->request_max : LINE_REQUEST_MAX;
+    mold_header request = {.sequence = line->expected, .count = (uint16_t)(missing < most ? missing : most)};
     memcpy(request.session, line->session, sizeof request.session);
     line->request_time_ns = now_ns;
     line->request_end = request.sequence + request.count;
@@ -264,6 +264,17 @@ static uint32_t receive(line *line, int socket, ring_writer *raw) {
     return packet_in(line, raw, clock_read(line->clock)); /* T0: the bytes are in user memory */
 }
 
+/* An answer holds what its packet has room for, so the rest is asked for at once: at one packet each interval
+ * a late joiner would never catch up. Twice as much as came, so that a server which answers a request with
+ * many packets does not send them over and over. */
+static uint32_t receive_answer(line *line, ring_writer *raw) {
+    uint32_t published = receive(line, line->request_socket, raw);
+    if (!published) return 0;
+    line->request_end = line->expected;
+    line->request_max = 2 * published < LINE_REQUEST_MAX ? 2 * published : LINE_REQUEST_MAX;
+    return published;
+}
+
 /* Nothing is received that could not be published whole: it waits in the kernel's buffer. */
 static int raw_has_room(line *line, ring_writer *raw) {
     if (ring_room_inline(raw) >= PACKET_SLOTS_MAX) return 1;
@@ -279,7 +290,7 @@ uint32_t line_poll(line *line, ring_writer *raw, uint64_t now_ns, uint32_t packe
         published += receive(line, line->socket, raw);
         if (line->gap_end && line->request_socket >= 0) {
             if (!raw_has_room(line, raw)) return published;
-            published += receive(line, line->request_socket, raw);
+            published += receive_answer(line, raw);
         }
         if (line->counter[FEED_PACKETS] == packets) break;
     }

@@ -65,6 +65,7 @@ class EngineProcess:
         self.config = config
         self.name = config.engine.name
         self.folder = folder
+        self._started_ns = time.time_ns()
         path = folder / "engine.toml"
         path.write_text(config_toml(config))
         self.out_path, self.error_path = folder / "run.out", folder / "run.err"
@@ -83,7 +84,12 @@ class EngineProcess:
         try:
             if self._view is None:
                 self._view = EngineView(self.name)
-            return self._view.snapshot()
+            stat = self._view.snapshot()
+            if stat.run_epoch > self._started_ns:
+                return stat
+            self._view.close()  # of a run before this one
+            self._view = None
+            return None
         except SegmentError:
             return None
 
