@@ -56,12 +56,17 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
     reports: list[RunReport] = []
-    started = time.monotonic()
+    started: float | None = None  # monotonic seconds; what the processes take to start is no part of the run
+
+    def elapsed() -> float:
+        return 0.0 if started is None else time.monotonic() - started
 
     def collect() -> None:
-        reports.append(collect_report(supervisor.memory, seconds=time.monotonic() - started))
+        reports.append(collect_report(supervisor.memory, seconds=elapsed()))
 
-    def remark() -> None:
+    def ready() -> None:
+        nonlocal started
+        started = time.monotonic()
         for line in supervisor.remarks():
             print(f"note: {line}", file=sys.stderr)
 
@@ -69,15 +74,15 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
         supervisor = Supervisor(spec, arm=options.arm, record=options.record)
 
         def over() -> bool:
-            return stop.set or (options.seconds is not None and time.monotonic() - started > options.seconds)
+            return stop.set or (options.seconds is not None and elapsed() > options.seconds)
 
         if options.watch:
             from hotpath.screen import live_screen
 
             with live_screen(spec.name) as refresh:
-                outcome = supervise(supervisor, until=over, each=refresh, when_started=remark, before_removal=collect)
+                outcome = supervise(supervisor, until=over, each=refresh, when_started=ready, before_removal=collect)
         else:
-            outcome = supervise(supervisor, until=over, when_started=remark, before_removal=collect)
+            outcome = supervise(supervisor, until=over, when_started=ready, before_removal=collect)
     if options.record is not None:
         keep_intents(spec, options.record)
     report = reports[0]

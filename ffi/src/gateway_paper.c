@@ -32,7 +32,10 @@ static void order_follow(gateway *self, const exec_event *report) {
     case EXEC_ACCEPTED: counter[GATEWAY_ACCEPTED]++; break;
     case EXEC_REPLACED:
         counter[GATEWAY_ACCEPTED]++;
-        if (previous) gateway_order_set(self, previous, GATEWAY_ORDER_DEAD);
+        if (previous) {
+            gateway_order_set(self, previous, GATEWAY_ORDER_DEAD);
+            intent_settle(&self->intents, previous->record);
+        }
         break;
     case EXEC_FILL:
         counter[GATEWAY_FILLS]++;
