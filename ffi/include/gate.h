@@ -36,7 +36,7 @@ typedef struct {
     int64_t gross_value_micros; /* this instrument's part of gate.gross_value_micros */
     int64_t net_value_micros;   /* this instrument's part of gate.net_value_micros */
     uint32_t trading_state;     /* enum trading_state */
-    uint32_t reserved;
+    uint32_t operational_state; /* the same, of the market's own halts; unknown = there was none */
     uint64_t reserved1[5];
 } gate_instrument;
 

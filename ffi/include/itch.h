@@ -67,10 +67,10 @@ typedef struct {
  * touched unless ITCH_OK is returned; its flags are set afresh, so a caller adds its own after.
  *
  * Four letters in `reference` read from the high byte down, as a hexadecimal dump shows them. An
- * operational halt ('h') is a trading state beside the regulatory one: its reason reads "h", the market
- * (Q, B or X), two spaces. NORM_IMBALANCE has the direction in `reference`, FLAG_SELL when it is to sell.
+ * operational halt ('h') of this market (Q) is NORM_OPERATIONAL, one of its sisters (B, X) a notice.
+ * NORM_IMBALANCE has the direction in `reference`, FLAG_SELL when it is to sell.
  * NORM_DIRECTORY has the round lot as its quantity. NORM_NOTICE has in `reference` the one letter that
- * Y, N, W and L carry. System events and circuit breakers (S V W) concern NO_INSTRUMENT. */
+ * Y, N, W, L and h carry. System events and circuit breakers (S V W) concern NO_INSTRUMENT. */
 int itch_normalise(const itch_context *context, const uint8_t *bytes, uint32_t length, norm_event *event);
 /* The order a message touches, 0 when none: lets a reader prefetch. No bounds check but `length`. */
 uint64_t itch_order_ref(const uint8_t *bytes, uint32_t length);

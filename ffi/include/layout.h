@@ -135,6 +135,8 @@ enum event_type {
     NORM_GAP,           /* messages lost: books stale from here; quantity = how many */
     NORM_WHOLE,         /* books whole again */
     NORM_SILENT,        /* the venue fell silent: books stale */
+    NORM_OPERATIONAL,   /* the market's own halt, beside its trading state: order_ref = enum trading_state,
+                           reference = the market (ASCII) */
     /* signal */
     SIGNAL_NEW = 64,
     SIGNAL_REPLACE,

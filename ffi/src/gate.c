@@ -224,6 +224,8 @@ static int check_instrument(const gate *gate, const signal_event *intent, const 
     /* Without these no limit in money and no price step means anything. */
     if (entry->tick_value_micros <= 0 || entry->price_increment_ticks <= 0) return REJECT_INSTRUMENT;
     if ((entry->flags & INSTRUMENT_RESTRICTED) || (limits->flags & LIMIT_BLOCKED)) return REJECT_BLOCKED;
+    /* Two halts, each lifted by its own kind alone. */
+    if (gate->instrument[intent->header.instrument].operational_state > STATE_TRADING) return REJECT_NOT_TRADING;
     uint32_t state = gate->instrument[intent->header.instrument].trading_state;
     if (state == STATE_TRADING || (state == STATE_UNKNOWN && !gate->require_trading_state)) return REJECT_NONE;
     return REJECT_NOT_TRADING;
@@ -507,6 +509,7 @@ void gate_market(gate *gate, const turn_plan *plan, const norm_event *event) {
     }
     gate_instrument *state = &gate->instrument[event->header.instrument];
     if (type == NORM_STATUS) state->trading_state = (uint32_t)event->order_ref;
+    if (type == NORM_OPERATIONAL && event->order_ref != STATE_UNKNOWN) state->operational_state = (uint32_t)event->order_ref;
     if (event->header.flags & FLAG_STALE) return;
     int64_t before = reference_price(state);
     state->reference_time_ns = plan->now_ns;

@@ -203,16 +203,15 @@ static uint64_t trading_state_of(uint8_t letter) {
     }
 }
 
-/* An operational halt of one of the group's markets is a second state beside the regulatory one; its
- * reason reads "h", the market, two spaces, which no regulatory reason does. */
-static meaning meaning_of_halt(const uint8_t *bytes) {
-    return (meaning){.type = NORM_STATUS,
-                     .order_ref = trading_state_of(bytes[20]),
-                     .reference = (uint64_t)'h' << 24 | (uint64_t)bytes[19] << 16 | ' ' << 8 | ' '};
-}
-
 static meaning notice(const uint8_t *bytes, uint64_t reference) {
     return (meaning){.type = NORM_NOTICE, .order_ref = bytes[0], .reference = reference};
+}
+
+/* A halt of this market's own making is a second state beside the regulatory one, which its end must not
+ * lift. That of a sister market does not stop this one. */
+static meaning meaning_of_halt(const uint8_t *bytes) {
+    if (bytes[19] != 'Q') return notice(bytes, bytes[19]);
+    return (meaning){.type = NORM_OPERATIONAL, .order_ref = trading_state_of(bytes[20]), .reference = bytes[19]};
 }
 
 /* Every type that is no order's. Quantities of 8 bytes that no signed lot can hold leave type 0. */

@@ -109,8 +109,9 @@ def expected_event(m: Any) -> Said:
         case "H":
             return Said(lib.NORM_STATUS, STATES.get(m.event, 0), reference=letters(bytes(m.detail[0:4])))
         case "h":
-            operational = letters(b"h" + bytes([m.event]) + b"  ")
-            return Said(lib.NORM_STATUS, STATES.get(m.detail[0], 0), reference=operational)
+            if m.event != ord("Q"):  # a sister market's
+                return Said(lib.NORM_NOTICE, m.type, reference=m.event)
+            return Said(lib.NORM_OPERATIONAL, STATES.get(m.detail[0], 0), reference=m.event)
         case "R":
             return Said(lib.NORM_DIRECTORY, quantity=m.number[0], reference=m.locate)
         case "S":

@@ -130,6 +130,10 @@ class GateMachine(RuleBasedStateMachine):
     def trading_state(self, instrument: int, state: int) -> None:
         self.market(lib.NORM_STATUS, instrument, 0, 99, 101, 0, state)
 
+    @rule(instrument=st.integers(0, COUNT - 1), state=st.sampled_from([0, 1, 1, 2]))
+    def operational_state(self, instrument: int, state: int) -> None:
+        self.market(lib.NORM_OPERATIONAL, instrument, 0, 99, 101, 0, state)
+
     @rule(kind=st.sampled_from([lib.NORM_GAP, lib.NORM_SILENT, lib.NORM_WHOLE, lib.NORM_SYSTEM]))
     def market_breaks(self, kind: int) -> None:
         self.market(kind, lib.NO_INSTRUMENT, 0, 0, 0, 0, 0)

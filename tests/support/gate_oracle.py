@@ -39,6 +39,7 @@ class Market:
     ask: int = 0
     trade: int = 0
     state: int = 0
+    operational: int = 0  # the market's own halts, each lifted by its own kind alone
     fresh_at: int | None = None  # the turn's time of the last fresh event since the last break
     ever: bool = False
 
@@ -150,6 +151,8 @@ class GateOracle:
             return int(lib.REJECT_INSTRUMENT)
         if entry["flags"] & lib.INSTRUMENT_RESTRICTED or limit["flags"] & lib.LIMIT_BLOCKED:
             return int(lib.REJECT_BLOCKED)
+        if market.operational not in (lib.STATE_UNKNOWN, lib.STATE_TRADING):
+            return int(lib.REJECT_NOT_TRADING)
         if market.state != lib.STATE_TRADING and (market.state != lib.STATE_UNKNOWN or self.require_state):
             return int(lib.REJECT_NOT_TRADING)
         if not market.ever:
@@ -271,6 +274,8 @@ class GateOracle:
         market = self.markets[event["instrument"]]
         if event["type"] == lib.NORM_STATUS:
             market.state = event["order_ref"]
+        if event["type"] == lib.NORM_OPERATIONAL and event["order_ref"]:
+            market.operational = event["order_ref"]
         if event["flags"] & lib.FLAG_STALE:
             return
         market.ever, market.fresh_at = True, now
