@@ -27,6 +27,7 @@ from hotpath.topology import STAGES, Placement, Ring, place, ring_table
 
 SLOT_SIZE = ffi.sizeof("norm_event")
 CALIBRATION_NS = 100_000_000
+READ_NOTHING_MORE = 2**64 - 1  # a cursor here holds no writer back
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,16 @@ class EngineMemory:
     def control(self) -> Any:
         """``control_page *``."""
         return self.segments["control"].cast("control_page *")
+
+    def cursor(self, ring: Ring, reader: str) -> Any:
+        """``ring_cursor *`` of one reader of a ring."""
+        return self.segments[ring.cursor(reader)].cast("ring_cursor *")
+
+    def release_reader(self, reader: str) -> None:
+        """Let no ring wait for a reader that is dead or was never there."""
+        for ring in self.spec.rings:
+            if reader in ring.gating:
+                self.cursor(ring, reader).position = READ_NOTHING_MORE
 
     def unlink(self) -> None:
         """Remove the names; the memory goes with the last mapping."""

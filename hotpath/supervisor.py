@@ -29,7 +29,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from ffi import lib
 from hotpath.config import Config
@@ -45,7 +44,6 @@ RESCUE_SECONDS = 8.0  # for a gateway started again to cancel what its predecess
 WATCH_SECONDS = 0.05
 ABSENT_SECONDS = 1.0  # a round this late: the supervisor itself did not run, and saw no heartbeat either
 CAUGHT_UP = 4  # a journal behind by less than this part of a ring has caught up
-READ_NOTHING_MORE = 2**64 - 1  # a cursor here holds no writer back
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 RESTARTABLE = ("gateway",)
 
@@ -275,15 +273,10 @@ class Supervisor:
         if child.restarts == 0:
             child.restarts = 1
             lib.control_mode(self.memory.control, lib.TIGHTENER_JOURNAL, lib.MODE_HALTED)
-            for ring in self.spec.rings:
-                if "journal" in ring.gating:
-                    self._cursor(ring).position = READ_NOTHING_MORE
+            self.memory.release_reader("journal")
             said = last_lines(child.log_path, start=child.log_start)
             self.notices.append(f"the journal {describe_exit(code)}: halted{f' ({said})' if said else ''}")
         return None
-
-    def _cursor(self, ring: Ring) -> Any:
-        return self.memory.segments[ring.cursor("journal")].cast("ring_cursor *")
 
     def _check_journal_lag(self) -> None:
         """Half a ring behind: positions are only reduced, until it is less than a quarter. Lapped: halted."""
@@ -294,7 +287,7 @@ class Supervisor:
         if mode == lib.MODE_HALTED:
             return
         rings = [ring for ring in self.spec.rings if "journal" in (*ring.gating, *ring.observers)]
-        lapped = [ring.name for ring in rings if self._cursor(ring).lost_count]
+        lapped = [ring.name for ring in rings if self.memory.cursor(ring, "journal").lost_count]
         if lapped:
             lib.control_mode(control, lib.TIGHTENER_JOURNAL, lib.MODE_HALTED)
             self.notices.append(f"the journal was lapped in {', '.join(lapped)}: halted, the recording has a hole")
@@ -310,7 +303,7 @@ class Supervisor:
         """How far the journal is behind, as a part of the ring."""
         segment = self.memory.segments[ring.name]
         published = int(segment.cast("ring_control *").position)
-        return max(0, published - int(self._cursor(ring).position)) / segment.info.capacity
+        return max(0, published - int(self.memory.cursor(ring, "journal").position)) / segment.info.capacity
 
     # ---- losses ------------------------------------------------------------------------------------
 

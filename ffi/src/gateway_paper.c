@@ -8,7 +8,6 @@
  * canceled when the next process opens the intent file. Its reports bear session_sequence 0.
  */
 #include "gateway_parts.h"
-#include "digest.h"
 #include "paper.h"
 #include <string.h>
 
@@ -58,7 +57,8 @@ static void order_follow(gateway *self, const exec_event *report) {
     if (order->state == GATEWAY_ORDER_DEAD) intent_settle(&self->intents, order->record);
 }
 
-/* Reports as far as there is room for them. */
+/* Reports as far as there is room for them. No part of the stage's digest: they are the venue's decisions,
+ * and a replay takes them from the recording, as it does those of a venue on the wire. */
 static void reports_publish(gateway *self, const turn_plan *plan) {
     exec_event report;
     for (;;) {
@@ -75,9 +75,6 @@ static void reports_publish(gateway *self, const turn_plan *plan) {
         memcpy((uint8_t *)event + sizeof event->header.stamp, (const uint8_t *)&report + sizeof event->header.stamp,
                sizeof report - sizeof event->header.stamp);
         order_follow(self, event);
-        stage_digest(&self->stage, event->order_id << 8 | event->header.type);
-        stage_digest(&self->stage, (uint64_t)event->price_ticks);
-        stage_digest(&self->stage, (uint64_t)event->quantity_lots);
         gateway_exec_commit(self, event);
     }
 }

@@ -17,8 +17,9 @@ import pytest
 
 from ffi import lib
 from hotpath.config import Config, config_toml
-from hotpath.demo import RunningSimulator
+from hotpath.demo import USERNAME, RunningSimulator
 from hotpath.recordings import Recording
+from hotpath.venues.config import AccountConfig
 from tests.support.busy import busy_config, file_feed
 from tests.support.engines import (
     REPOSITORY,
@@ -191,6 +192,29 @@ def test_death_of_a_stage_ends_the_run_killed(stage: str, trading: Trading) -> N
     assert accepted.wait() == 0, accepted.errors()
     (cleared,) = trading.folder.glob(f"{trading.name}.killed.*.cleared")
     assert json.loads(cleared.read_text())["cleared"] == "the feed was killed by a test"
+
+
+def test_orders_of_a_lost_process_are_canceled_by_another(tmp_path: Path, engine: str) -> None:
+    """The gateway died in the company of every other stage, and the venue keeps orders of a lost session."""
+    account = msgspec.structs.replace(AccountConfig(username=USERNAME), cancel_on_disconnect=False)
+    with venue(tmp_path, accounts=[account]) as running:
+        trading = Trading(tmp_path, engine, running)
+        process = trading.start(trading.config("fused"), "--arm")
+        try:
+            process.wait_trading(fills=1)
+            until(lambda: process.count("gateway", "open_orders") >= 3, "open orders")
+            os.kill(process.pid_of("gateway"), signal.SIGKILL)
+            assert process.wait() == 70, process.errors()
+        finally:
+            process.close()
+        report = process.report()
+        assert "the gateway is started again to cancel what is open" in report["notices"]
+        assert not any("not confirmed" in notice for notice in report["notices"])
+        assert report["stat"]["stages"]["gateway"]["counters"]["open_orders"] == 0
+        told = finish(trading)
+    assert told["canceled"] >= 3
+    enters = [frame for frame in wire_orders(tmp_path / "tap") if frame[3:4] in (b"O", b"U")]
+    assert len(enters) == len(set(enters)), "nothing was sent again"
 
 
 def test_hung_stage_is_found_and_ends_the_run(trading: Trading) -> None:

@@ -1,0 +1,182 @@
+"""A recording and its replay: what is tampered with is found, what was lost is said, a roll happens once."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+import pytest
+
+from ffi import lib
+from ffi.dtypes import dtype_of
+from hotpath.engine import engine_memory
+from hotpath.errors import CaptureError
+from hotpath.recordings import Recording, replay_recording
+from hotpath.replay import ReplayOptions, replay_file, replay_spec
+from hotpath.stages import ProcessStages
+from tests.support.busy import busy_config, busy_config_file, file_feed
+from tests.support.engines import EngineProcess, until
+from tests.support.synthetic import write_synthetic_day
+
+SECOND_NS = 10**9
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_synthetic_day(tmp_path_factory.mktemp("day") / "synthetic.itch", messages=60_000)
+
+
+def recorded_engine(day: Path, folder: Path, name: str) -> EngineProcess:
+    """An engine on paper that records itself while it reads a day at 20,000 messages a second."""
+    config = msgspec.structs.replace(
+        busy_config(engine={"name": name, "topology": "paired", "state_dir": str(folder)}),
+        feed=file_feed(day, pace="rate", rate_per_second=20_000),
+    )
+    return EngineProcess(config, folder, "--arm", "--record", str(folder / "recording"))
+
+
+@pytest.fixture
+def running(day: Path, tmp_path: Path, engine: str) -> Iterator[EngineProcess]:
+    process = recorded_engine(day, tmp_path, engine)
+    try:
+        until(lambda: process.count("gateway", "frames_out") >= 20, "20 orders")
+        yield process
+    finally:
+        process.close()
+
+
+# ---- what a replay finds -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recording(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of a second and its orders on paper."""
+    folder = tmp_path_factory.mktemp("recorded")
+    process = recorded_engine(day, folder, f"t{os.getpid()}-recorded")
+    try:
+        until(lambda: process.count("gateway", "frames_out") >= 60, "60 orders")
+        until(lambda: process.count("feed", "messages") > 18_000, "more events than a ring holds")
+        process.signal()
+        assert process.wait() == 0, process.errors()
+    finally:
+        process.close()
+    return folder / "recording"
+
+
+def test_replay_decides_the_same_again_and_again(recording: Path) -> None:
+    first, second = replay_recording(recording), replay_recording(recording)
+    assert first.same and second.same and first.orders_replayed >= 60
+    assert first.order_log_sha256 == second.order_log_sha256
+
+
+TAMPERED = {
+    "a price on the wire": ("raw", "raw_event", "bytes"),
+    "lots of the executions": ("exec", "exec_event", "quantity_lots"),
+    "the time of a turn": ("signal.ctl", "turn_event", "now_ns"),
+    "whether it was killed": ("risk.ctl", "turn_event", "killed"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(TAMPERED))
+def test_tampered_recording_is_found(what: str, recording: Path, tmp_path: Path) -> None:
+    ring, struct, field = TAMPERED[what]
+    copy = tmp_path / "copy"
+    shutil.copytree(recording, copy)
+    events = np.memmap(copy / f"{ring}.events", dtype_of(struct), mode="r+")
+    if field == "bytes":
+        adds = np.flatnonzero(events["bytes"][:, 0] == ord("A"))
+        events["bytes"][adds[len(adds) // 2], 34] ^= 1
+    elif field == "quantity_lots":
+        fills = np.flatnonzero(events["header"]["type"] == lib.EXEC_FILL)
+        events["quantity_lots"][fills] *= 100_000  # past every limit
+    elif field == "killed":
+        events["killed"][:] ^= 1
+    else:
+        events["now_ns"][len(events) // 4 :] += 3600 * SECOND_NS
+    events.flush()
+    assert not replay_recording(copy).same
+
+
+def test_recording_with_a_hole_or_without_its_end_is_refused(recording: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recording, copy)
+    end = msgspec.json.decode((copy / "end.json").read_bytes())
+    end["norm"]["lost"] = 7
+    (copy / "end.json").write_bytes(msgspec.json.encode(end))
+    with pytest.raises(CaptureError, match="7 events of ring norm were overwritten"):
+        Recording(copy)
+    (copy / "end.json").unlink()
+    with pytest.raises(CaptureError, match="not a whole recording"):
+        Recording(copy)
+
+
+# ---- the journal behind, and gone --------------------------------------------------------------------
+
+
+def journal_pid(process: EngineProcess) -> int:
+    (pid,) = (
+        child.pid for child in psutil.Process(process.process.pid).children() if "hotpath.journal" in child.cmdline()
+    )
+    return pid
+
+
+def journal_mode(process: EngineProcess) -> str:
+    stat = process.look()
+    return stat.mode_words.get("journal", "normal") if stat else ""
+
+
+def test_journal_that_falls_behind_tightens_and_catches_up(running: EngineProcess) -> None:
+    """Half a ring behind: reduce only. Lapped before it could catch up: halted, and the hole is told."""
+    pid = journal_pid(running)
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: journal_mode(running) == "reduce_only", "reduce only")
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: journal_mode(running) == "normal", "the journal's catching up")
+    running.signal()
+    assert running.wait() == 0, running.errors()
+    assert any("half a ring behind" in notice for notice in running.report()["notices"])
+
+
+def test_death_of_the_journal_halts_but_cancels_go_on(running: EngineProcess) -> None:
+    os.kill(journal_pid(running), signal.SIGKILL)
+    until(lambda: journal_mode(running) == "halted", "the halt")
+    frames = running.count("gateway", "new_orders")
+    until(lambda: running.count("risk", "reject_mode") > 5, "orders to be refused")
+    until(lambda: not running.count("gateway", "open_orders"), "open orders to be canceled or filled")
+    assert running.count("gateway", "new_orders") == frames
+    running.signal()
+    assert running.wait() == 0, running.errors()
+    assert any("the journal ended by SIGKILL: halted" in notice for notice in running.report()["notices"])
+
+
+# ---- the trading day rolls ---------------------------------------------------------------------------
+
+
+def test_roll_resets_the_day_once(tmp_path: Path, engine: str) -> None:
+    """A feed that runs over the calendar's roll: what belongs to the day begins anew, once."""
+    busy = busy_config_file(tmp_path)
+    trading_date = datetime.date(2020, 1, 30)
+    quiet = write_synthetic_day(tmp_path / "quiet.itch", messages=10_000)
+    options = ReplayOptions(config_path=busy, topology="fused", trading_date=trading_date, engine_name=engine)
+    assert replay_file(quiet, options).count("risk", "rolls") == 0
+
+    spec = replay_spec(quiet, options, state_dir=tmp_path)
+    roll_ns = spec.roll_times_ns[0] - spec.midnight_ns
+    assert roll_ns > 0
+    across = write_synthetic_day(tmp_path / "across.itch", messages=10_000, start_ns=roll_ns - 2 * SECOND_NS)
+    spec = replay_spec(across, options, state_dir=tmp_path / "across")
+    with engine_memory(spec) as memory:
+        stages = ProcessStages(spec, spec.placement.places[0], run_epoch=memory.run_epoch)
+        lib.control_arm(memory.control, memory.control.kill_epoch)
+        while stages.run(SECOND_NS) == lib.DUTY_SLICE_OVER:
+            pass
+        assert int(stages.risk.stage.page.counter[lib.RISK_ROLLS]) == 1
+        assert int(stages.signal.roll_time_ns[0]) == spec.roll_times_ns[1], "one roll was used up"
+        stages.close()
