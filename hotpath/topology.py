@@ -43,6 +43,8 @@ def bell_segment(process: str) -> str:
     return f"bell.{process}"
 
 
+UNREAD_CAPACITY = 64
+
 # A process is named by its stages, in path order.
 PROCESSES: dict[str, dict[str, tuple[str, ...]]] = {
     "split": {stage: (stage,) for stage in STAGES},
@@ -67,7 +69,10 @@ class Ring:
         return "ctl" if self.name.endswith(".ctl") else self.name
 
     def capacity(self, rings: RingsConfig) -> int:
-        """Slots."""
+        """Slots. A ring that nobody reads keeps only what people may want to look at: a large one would go
+        through the cache again and again, and push out what the path needs."""
+        if not self.gating and not self.observers:
+            return UNREAD_CAPACITY
         return int(getattr(rings, self.capacity_key))
 
     def cursor(self, reader: str) -> str:

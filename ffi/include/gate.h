@@ -42,12 +42,9 @@ typedef struct {
 
 typedef struct {
     int64_t leaves_lots; /* reserved */
-    int64_t quantity_lots;
-    int64_t price_ticks;
     int64_t filled_lots;
     uint32_t instrument;
-    uint8_t side;
-    uint8_t reserved[3];
+    uint32_t side; /* enum side */
 } gate_order;
 
 /* The last approved intent of a strategy and an input, by which repetitions are known. */

@@ -119,9 +119,8 @@ static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t magnitude(int64_t value) { return value < 0 ? -saturate(value) : value; }
 
 /* The largest |position| that the open orders could lead to. */
-static int64_t worst_lots(const gate_instrument *state) {
-    return larger(magnitude(add(state->position_lots, state->open_buy_lots)),
-                  magnitude(add(state->position_lots, -state->open_sell_lots)));
+static int64_t worst_lots(int64_t position_lots, int64_t open_buy_lots, int64_t open_sell_lots) {
+    return larger(magnitude(add(position_lots, open_buy_lots)), magnitude(add(position_lots, -open_sell_lots)));
 }
 
 static __int128 sum_of(const uint64_t *sum) { return (__int128)((unsigned __int128)sum[1] << 64 | sum[0]); }
@@ -137,7 +136,8 @@ static int64_t sum_add(uint64_t *sum, int64_t from, int64_t to) {
 static void revalue(gate *gate, uint32_t instrument) {
     gate_instrument *state = &gate->instrument[instrument];
     int64_t price = reference_price(state);
-    int64_t gross = value_of(&gate->entry[instrument], price, worst_lots(state));
+    int64_t gross = value_of(&gate->entry[instrument], price,
+                             worst_lots(state->position_lots, state->open_buy_lots, state->open_sell_lots));
     int64_t net = value_of(&gate->entry[instrument], price, state->position_lots);
     gate->gross_value_micros = sum_add(gate->gross_sum, state->gross_value_micros, gross);
     gate->net_value_micros = sum_add(gate->net_sum, state->net_value_micros, net);
@@ -168,12 +168,15 @@ static void reserve(gate *gate, uint64_t place, int64_t leaves_lots) {
     revalue(gate, instrument);
 }
 
-static void order_open(gate *gate, uint64_t place, uint64_t order_id, const gate_order *order, int64_t leaves_lots) {
+/* Field by field: the compiler would build a whole structure aside and copy it with a slow string instruction. */
+static void order_open(gate *gate, uint64_t place, uint64_t order_id, uint32_t instrument, uint32_t side, int64_t filled_lots) {
+    gate_order *order = &gate->order[place];
     gate->order_id[place] = order_id;
-    gate->order[place] = *order;
-    gate->order[place].leaves_lots = 0;
+    order->leaves_lots = 0;
+    order->filled_lots = filled_lots;
+    order->instrument = instrument;
+    order->side = side;
     gate->open_orders++;
-    reserve(gate, place, leaves_lots);
 }
 
 /* The order is no more; unknown ones are none. */
@@ -253,15 +256,16 @@ static int check_order(const gate *gate, const signal_event *intent, const instr
 
 static int check_exposure(const gate *gate, const signal_event *intent, const instrument_limits *limits, int64_t reserve_lots) {
     const gate_instrument *state = &gate->instrument[intent->header.instrument];
-    gate_instrument after = *state;
-    int64_t *open_lots = intent->side == SIDE_BUY ? &after.open_buy_lots : &after.open_sell_lots;
-    if (__builtin_add_overflow(*open_lots, reserve_lots, open_lots)) return REJECT_POSITION;
-    __int128 reach = intent->side == SIDE_BUY ? (__int128)after.position_lots + after.open_buy_lots
-                                              : (__int128)after.open_sell_lots - after.position_lots;
+    int64_t position = state->position_lots, buy = state->open_buy_lots, sell = state->open_sell_lots;
+    int64_t worst_now = worst_lots(position, buy, sell);
+    if (__builtin_add_overflow(intent->side == SIDE_BUY ? buy : sell, reserve_lots, intent->side == SIDE_BUY ? &buy : &sell))
+        return REJECT_POSITION;
+    __int128 reach = intent->side == SIDE_BUY ? (__int128)position + buy : (__int128)sell - position;
     if (reach > limits->position_lots_max) return REJECT_POSITION;
     if ((limits->flags & LIMIT_NO_SHORT) && intent->side == SIDE_SELL && reach > 0) return REJECT_NO_SHORT;
-    if (worst_lots(&after) <= worst_lots(state)) return REJECT_NONE;
-    int64_t gross = value_of(&gate->entry[intent->header.instrument], reference_price(state), worst_lots(&after));
+    int64_t worst = worst_lots(position, buy, sell);
+    if (worst <= worst_now) return REJECT_NONE;
+    int64_t gross = value_of(&gate->entry[intent->header.instrument], reference_price(state), worst);
     __int128 sum = sum_of(gate->gross_sum) - state->gross_value_micros + gross;
     return sum > gate->limits->gross_value_micros_max || gross == INT64_MAX ? REJECT_GROSS_VALUE : REJECT_NONE;
 }
@@ -368,12 +372,8 @@ int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, ui
     REQUIRE(check_throttle(gate, plan->now_ns));
     REQUIRE(check_repetition(gate, intent)); /* last: what it remembers was approved */
     gate->throttle_credit -= NANOS;
-    gate_order order = {.quantity_lots = intent->quantity_lots,
-                        .price_ticks = intent->price_ticks,
-                        .filled_lots = intent->quantity_lots - lots,
-                        .instrument = instrument,
-                        .side = intent->side};
-    order_open(gate, place, order_id, &order, lots);
+    order_open(gate, place, order_id, instrument, intent->side, intent->quantity_lots - lots);
+    reserve(gate, place, lots);
     gauges(gate);
     command_fill(gate, plan, intent, order_id, command);
     order_expect(gate, order_id + 1);
@@ -428,12 +428,8 @@ static void order_rests(gate *gate, const exec_event *execution, int64_t filled_
     gate->counter[RISK_UNKNOWN_EXECUTIONS]++;
     place = order_place(gate, execution->order_id);
     if (place == NOWHERE) return;
-    gate_order order = {.quantity_lots = execution->leaves_lots,
-                        .price_ticks = execution->price_ticks,
-                        .filled_lots = filled_lots,
-                        .instrument = execution->header.instrument,
-                        .side = execution->side};
-    order_open(gate, place, execution->order_id, &order, execution->leaves_lots);
+    order_open(gate, place, execution->order_id, execution->header.instrument, execution->side, filled_lots);
+    reserve(gate, place, execution->leaves_lots);
 }
 
 /* The replacement takes over what its order had filled, at the venue's own figure of what is left. */
