@@ -11,6 +11,7 @@ decided is decided again. After each turn the stage's digest must equal the reco
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -221,7 +222,7 @@ def _spec_of(recording: Recording, scratch: Path) -> EngineSpec:
     """The recorded run's spec, its stages in one process, with neither feed nor venue."""
     run = recording.run
     replace = msgspec.structs.replace
-    engine = replace(run.config.engine, name="replay", state_dir=str(scratch), topology="fused")
+    engine = replace(run.config.engine, name=f"replay-{os.getpid()}", state_dir=str(scratch), topology="fused")
     feed = replace(run.config.feed, kind="none")
     config = replace(run.config, engine=engine, feed=feed)
     place = Place(process="replay", stages=STAGES, cpu=None, wait="spin")

@@ -9,12 +9,13 @@ and one configuration give one order log, in every topology and on every machine
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class ReplayOptions:
     trading_date: date | None = None
     messages_per_round: int = 1
     out: Path | None = None  # keep the intent file and the report here
-    engine_name: str = "replay"
+    engine_name: str = field(default_factory=lambda: f"replay-{os.getpid()}")  # so that replays run side by side
 
 
 def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None = None) -> RunReport:
