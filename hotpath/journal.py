@@ -130,6 +130,9 @@ def main(arguments: list[str]) -> int:
     except HotpathError as error:
         print(f"journal: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk: the supervisor halts the engine
+        print(f"journal: {arguments[1]}: cannot be written: {error.strerror}", file=sys.stderr)
+        return 74
 
 
 if __name__ == "__main__":

@@ -182,6 +182,8 @@ class Replayer:
         for name in ("kill_epoch", "limits_version", "model_generation", "weights_version", "mode", "killed"):
             setattr(plan, name, int(turn[name]))
         target = getattr(self.stages, stage)
+        if int(turn["turn"]) == 1:  # the first turn of a process: the gateway may have had several
+            target.stage.turn = target.stage.digest = 0
         getattr(lib, f"{stage}_turn")(target, plan)
         replayed = int(target.stage.digest)
         if replayed != int(turn["digest"]):

@@ -18,7 +18,7 @@ import pytest
 from ffi import lib
 from hotpath.config import Config, config_toml
 from hotpath.demo import USERNAME, RunningSimulator
-from hotpath.recordings import Recording
+from hotpath.recordings import Recording, replay_recording
 from hotpath.venues.config import AccountConfig
 from tests.support.busy import busy_config, file_feed
 from tests.support.engines import (
@@ -150,6 +150,8 @@ def test_gateway_is_restarted_and_recovers(trading: Trading) -> None:
     risk = report["stat"]["stages"]["risk"]["counters"]
     assert risk["position_lots"] == sum(abs(lots) for lots in fold_position(executions).values())
     assert risk["open_orders"] == 0
+    again = replay_recording(recording)
+    assert again.same and again.orders_replayed == len(every), again.mismatches
 
 
 def finish(trading: Trading) -> dict[str, Any]:
