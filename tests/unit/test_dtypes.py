@@ -117,8 +117,9 @@ def copy_of_floor(target: Path) -> Path:
     return target
 
 
-def run_python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+def run_python(folder: Path, code: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *flags, "-c", code]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 def text_with(layout: str, tmp_path: Path) -> str:
@@ -205,7 +206,7 @@ def test_missing_extension_names_the_command_that_builds_it(tmp_path: Path) -> N
     copy = copy_of_floor(tmp_path)
     for library in (copy / "ffi").glob("_native*.so"):
         library.unlink()
-    done = run_python(copy, "import ffi")
+    done = run_python(copy, "import ffi", "-S")  # without site: an editable install would lend the checkout's own
     assert "ffi._native is missing" in done.stderr
     assert "python ffi/build.py" in done.stderr
 
