@@ -48,7 +48,7 @@ def run_fused(options: Options) -> Finding:
     """The fused path at two rates."""
     finding = Finding("path_fused")
     for rate in (100_000, 400_000):
-        seconds = options.pick(smoke=0, quick=2, full=10 if rate <= 100_000 else 4)
+        seconds = options.pick(smoke=0, quick=2, full=10 if rate <= 100_000 else 3)  # an order file holds 2^18
         messages = max(rate * seconds, 20_000)
         with scratch() as folder, pinned(options.engine_cpu):
             spec = fused_spec(
