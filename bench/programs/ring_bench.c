@@ -15,6 +15,7 @@
 #include "clock_inline.h"
 #include "histogram.h"
 #include "ring_inline.h"
+#include "wait.h"
 #include "segment.h"
 #include <sched.h>
 #include <signal.h>
@@ -96,9 +97,11 @@ static inline void put(lane *own, uint64_t number) {
     ring_commit_inline(&own->writer);
 }
 
+/* A reader that looks again without a pause takes the line away from a writer that has filled half of it,
+ * and the writer must fetch it back: a round trip of 1.5 times the floor in place of 1.1 to 1.3. */
 static inline uint64_t take(lane *own) {
     const uint64_t *slot;
-    while (!(slot = ring_front_inline(&own->reader)));
+    while (!(slot = ring_front_inline(&own->reader))) wait_spin();
     uint64_t number = slot[1];
     if (slot[7] != number) die("a torn message");
     own->reader.next++;
