@@ -32,6 +32,10 @@
 #define PRICE 1000000u
 #define WARM_ORDERS 200u
 #define PATIENCE_NS 20000000000u
+/* An engine that was held up reads the bid (UDP) before the answer to its last order (TCP), and a strategy
+ * that has not heard of the answer sends no second order: after so long the bid is taken away and made anew.
+ * Its latency counts from when the first was due. */
+#define REPEAT_NS 5000000
 #define START_NS 200000000u
 
 static clock_page now_page;
@@ -188,9 +192,14 @@ int main(int words, char **word) {
     for (uint64_t sent = 0; sent < wanted; sent++) {
         wait_until(due_ns);
         send_add(++ref, 'B', 10000, PRICE);
-        uint64_t time_ns = 0;
-        while (!(time_ns = poll_session()))
+        uint64_t time_ns = 0, repeat_ns = now_ns() + REPEAT_NS;
+        while (!(time_ns = poll_session())) {
             if (now_ns() > due_ns + PATIENCE_NS) die("an order did not come");
+            if (now_ns() < repeat_ns) continue;
+            send_delete(ref);
+            send_add(++ref, 'B', 10000, PRICE);
+            repeat_ns = now_ns() + REPEAT_NS;
+        }
         if (sent >= WARM_ORDERS) histogram_record(&latencies, time_ns - due_ns);
         if (now_ns() > due_ns + interval_ns) answered_late++; /* what follows is late, and its figure says so */
         due_ns += interval_ns;
