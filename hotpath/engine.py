@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ffi import ffi, lib
@@ -184,8 +183,3 @@ def huge_memory(size: int) -> tuple[Any, Any]:
     segments.advise(owner, mmap.MADV_HUGEPAGE)
     segments.advise(owner, segments.MADV_POPULATE_WRITE)
     return owner, ffi.cast("void *", ffi.from_buffer(owner))
-
-
-def as_array(records: Any, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """A C buffer as an array; nothing is copied."""
-    return np.frombuffer(ffi.buffer(records), dtype)

@@ -27,7 +27,6 @@ PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 THREAD_NAME_LENGTH_MAX = 15
 RT_RUNTIME = Path("/proc/sys/kernel/sched_rt_runtime_us")
 RT_PERIOD = Path("/proc/sys/kernel/sched_rt_period_us")
-DMA_LATENCY = Path("/dev/cpu_dma_latency")
 CALIBRATION_NS = 20_000_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -145,23 +144,6 @@ def on_tmpfs(folder: Path) -> bool:
     where = folder.resolve()
     inside = [(point, kind) for point, kind in mounts if where.is_relative_to(point)]
     return max(inside, key=lambda mount: len(mount[0]), default=("", ""))[1] == "tmpfs"
-
-
-def hold_processors_awake() -> tuple[int | None, Denial | None]:
-    """Keep idle processors out of deep sleep: a futex wake then costs 5 us in place of 46.
-
-    Holds while the returned descriptor is open.
-    """
-    try:
-        descriptor = os.open(DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError as error:
-        return None, Denial(
-            "idle processors may sleep deeply, waking one costs tens of microseconds",
-            f"{DMA_LATENCY}: {_reason(error)}",
-            f"write access to {DMA_LATENCY} (a udev rule, or DeviceAllow= in the unit)",
-        )
-    os.write(descriptor, (0).to_bytes(4, "little"))
-    return descriptor, None
 
 
 def has_capability(number: int) -> bool:
