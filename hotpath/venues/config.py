@@ -51,6 +51,9 @@ class SimulatorConfig(Section, frozen=True):
     feed_address: Host = "127.0.0.1"  # unicast or a multicast group
     feed_port: AnyPort = 0
     feed_interface: Host = "127.0.0.1"  # multicast goes out here
+    feed_b_address: str = ""  # of the second line; empty: the first one's
+    feed_b_port: Annotated[int, Meta(ge=-1, le=65535)] = -1  # -1: one line only; 0: pick a free one
+    feed_b_interface: Host = "127.0.0.1"
     retransmission_host: Host = "127.0.0.1"
     retransmission_port: AnyPort = 0
     packet_bytes_max: Annotated[int, Meta(ge=128, le=1472)] = 1472
@@ -102,6 +105,11 @@ def check_simulator_config(config: SimulatorConfig) -> None:
             raise ConfigError(f"{name}: {value} is not a power of two")
     if config.market == "recording" and not config.recording:
         raise ConfigError('recording: market = "recording" needs the path of an ITCH file')
+    if config.feed_b_port > 0 and (config.feed_b_address or config.feed_address, config.feed_b_port) == (
+        config.feed_address,
+        config.feed_port,
+    ):
+        raise ConfigError(f"feed_b_port: {config.feed_b_port} is the first line's own")
     names = [account.username.upper() for account in config.accounts]
     if len(set(names)) != len(names):
         raise ConfigError("accounts: two have the same username")

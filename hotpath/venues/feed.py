@@ -1,6 +1,7 @@
 """The feed's sockets: MoldUDP64 packets out, heartbeats, end of session, and retransmission on request.
 
-publisher --> flush --> UDP to feed_address:feed_port (unicast or multicast)
+publisher --> flush -+-> UDP to feed_address:feed_port (unicast or multicast)
+                     '-> the same packets again, to feed_b_address:feed_b_port: the second line
 request (20 bytes: session, sequence, count) --> one packet, unicast to whoever asked
 """
 
@@ -30,6 +31,27 @@ def free_udp_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
+class Line:
+    """One copy of the feed: a socket and where it sends."""
+
+    def __init__(self, address: str, port: int, *, interface: str) -> None:
+        multicast = ipaddress.ip_address(socket.gethostbyname(address)).is_multicast
+        picked = port or free_udp_port("127.0.0.1" if multicast else address)
+        self.target: Address = (address, picked)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if multicast:
+            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        self.socket.bind((interface if multicast else "", 0))
+
+    @property
+    def source(self) -> Address:
+        """What a capture of the wire shows as the sender."""
+        return ("127.0.0.1", int(self.socket.getsockname()[1]))
+
+
 class Feed:
     """Sends what the market has published and answers requests for it. Nothing here blocks."""
 
@@ -37,20 +59,13 @@ class Feed:
         self.config = config
         self.publisher = publisher
         self.tap = tap
-        multicast = ipaddress.ip_address(socket.gethostbyname(config.feed_address)).is_multicast
-        picked = config.feed_port or free_udp_port("127.0.0.1" if multicast else config.feed_address)
-        self.target: Address = (config.feed_address, picked)
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.requests = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.requests.setblocking(False)
         try:
-            if multicast:
-                interface = socket.inet_aton(config.feed_interface)
-                self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
-                self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-            self.socket.bind((config.feed_interface if multicast else "", 0))
+            self.lines = [Line(config.feed_address, config.feed_port, interface=config.feed_interface)]
+            if config.feed_b_port >= 0:
+                address = config.feed_b_address or config.feed_address
+                self.lines.append(Line(address, config.feed_b_port, interface=config.feed_b_interface))
             self.requests.bind((config.retransmission_host, config.retransmission_port))
         except OSError as error:
             raise VenueError(f"feed or retransmission socket: {error.strerror}") from None
@@ -89,15 +104,17 @@ class Feed:
         self.spoke_ns = now_ns
 
     def _send(self, packet: memoryview) -> None:
-        try:
-            self.socket.sendto(packet, self.target)
-        except OSError:
-            self.counts["unsent_packets"] += 1  # lost, as on any network: a receiver asks again
-            return
-        self.counts["packets_out"] += 1
-        self.counts["feed_bytes_out"] += len(packet)
-        if self.tap.wants_packets:
-            self.tap.datagram(("127.0.0.1", self.socket.getsockname()[1]), self.target, packet)
+        """The same bytes down every line."""
+        for line in self.lines:
+            try:
+                line.socket.sendto(packet, line.target)
+            except OSError:
+                self.counts["unsent_packets"] += 1  # lost, as on any network: a receiver asks again
+                continue
+            self.counts["packets_out"] += 1
+            self.counts["feed_bytes_out"] += len(packet)
+            if self.tap.wants_packets:
+                self.tap.datagram(line.source, line.target, packet)
 
     def answer(self) -> None:
         """Serve the requests that wait, a bounded number."""
@@ -123,6 +140,7 @@ class Feed:
                 self.tap.datagram(("127.0.0.1", self.retransmission_port), sender, self._view[:size])
 
     def close(self) -> None:
-        """Close both sockets."""
-        self.socket.close()
+        """Close every socket."""
+        for line in self.lines:
+            line.socket.close()
         self.requests.close()

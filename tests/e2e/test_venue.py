@@ -92,6 +92,14 @@ def test_the_feed_goes_out_by_multicast() -> None:
             venue.finish()
 
 
+def test_the_second_line_carries_the_same_packets() -> None:
+    settings = {"seed": 7, "duration_s": 0.1, "instruments": 4, "linger_ms": 300}
+    with FeedReader() as second, venue_and_feed(feed_b_port=second.port, **settings) as (venue, first):
+        assert venue.ready["feed_b_port"] == second.port
+        assert first.read_to_end(venue.ready) == second.read_to_end(venue.ready)
+        assert first.packets == second.packets and first.recovered == second.recovered == 0
+
+
 # ---- order sessions --------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ def test_a_toml_file_gives_what_it_says_and_defaults_for_the_rest(tmp_path: Path
         ('trading_date = "2026-13-01"', "trading_date"),
         ('time_zone = "Nowhere/Land"', "time_zone"),
         ('symbols = ["A", "A"]', "symbols"),
+        ("feed_port = 9000\nfeed_b_port = 9000", "feed_b_port"),
         ('[[accounts]]\nusername = "A"\n[[accounts]]\nusername = "a"', "accounts"),
     ],
 )
