@@ -9,11 +9,12 @@ from pathlib import Path
 
 from hotpath import host
 from hotpath.config import Config, load_config
+from hotpath.latch import clear_latch
 from hotpath.recordings import keep_intents
 from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
 from hotpath.stages import intents_path
-from hotpath.supervisor import Outcome, StopSignals, Supervisor, clear_latch, supervise
+from hotpath.supervisor import Outcome, StopSignals, Supervisor, supervise
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""The processes beside the path: none of them can end a run.
+
+    name      when it dies                                    started, stopped
+    journal   halt: new orders stop, its rings wait no more   around the stages
+
+Each row of `side_processes` is one of them. Where a process is started *around* the stages, it is there
+before the first of them and leaves after the last, so that it misses nothing; otherwise it comes when they
+are ready and goes before they do. A process with a page announces itself there and beats: silence for
+`engine.hang_ms` ends it, which its policy then answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hotpath.engine import EngineSpec
+
+WhenDead = Literal["halt", "restart", "leave"]
+
+
+@dataclass(frozen=True)
+class SideProcess:
+    """One process beside the path, and what its death means.
+
+    halt: no new orders from then on. restart: again and again, with back-off; never more than a notice.
+    leave: a notice, and the run goes on without it.
+    """
+
+    name: str
+    command: tuple[str, ...]  # of ``python -m``
+    when_dead: WhenDead
+    around: bool
+    page: str = ""  # segment of its stage_page; empty: it has none
+    awaited: bool = False  # the run does not begin before its page says that it is ready
+
+
+def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> tuple[SideProcess, ...]:
+    """Those that this run has, in the order in which they are started."""
+    table = []
+    if record is not None:
+        table.append(SideProcess("journal", ("hotpath.journal", str(run_path), str(record)), "halt", around=True))
+    return tuple(table)
