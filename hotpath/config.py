@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from hotpath.errors import ConfigError
+from hotpath.user_code import absolute_reference, split_reference
 
 MICROS = 1_000_000
 
@@ -115,6 +116,7 @@ class WeightsConfig(Section, frozen=True):
     microprice: Weight = 1.0
     momentum: Weight = 0.5
     reversion: Weight = 0.5
+    custom: Weight = 0.0  # of signal.native
 
 
 class ScalesConfig(Section, frozen=True):
@@ -143,6 +145,8 @@ class SignalConfig(Section, frozen=True):
     replace_interval_ms: WholeInt = 100  # between two replacements of one order
     answer_timeout_ms: Milliseconds = 1000  # an order unanswered for so long is canceled
     position_lots_max: PositiveInt = 500  # the strategy's own bound; the risk limit is another matter
+    native: str = ""  # compiled function that gives the score `custom`: "module:name" or "path.py:name"
+    allow_unisolated: bool = False  # native code in one process with risk and gateway, on a real venue
 
 
 class InstrumentRisk(Section, frozen=True):
@@ -379,12 +383,35 @@ def _check(config: Config, *, source: Path) -> None:
     weights = config.signal.weights
     if not any(msgspec.structs.astuple(weights)):
         refuse("signal.weights", "every weight is 0: no strategy would ever speak")
+    signal = config.signal
+    if signal.native:
+        try:
+            split_reference(signal.native)
+        except ValueError as error:
+            refuse("signal.native", str(error))
+    if bool(signal.native) != bool(weights.custom):
+        said = "is 0, so that signal.native would never be heard" if signal.native else "needs signal.native"
+        refuse("signal.weights.custom", said)
+    reason = unisolated(config)
+    if reason:
+        refuse("signal.native", reason)
     if gateway.kind != "paper" and not gateway.username:
         refuse("gateway.username", f'gateway.kind = "{gateway.kind}" needs the name to log in with')
     if gateway.password_env and gateway.password_file:
         refuse("gateway.password_file", "password_env is set as well; only one may name the secret")
     if gateway.timeout_ms <= gateway.heartbeat_ms:
         refuse("gateway.timeout_ms", f"must be above heartbeat_ms ({gateway.heartbeat_ms})")
+
+
+def unisolated(config: Config) -> str:
+    """Why this configuration may not trade: foreign code where orders are approved; empty when it may."""
+    shared = config.engine.topology == "fused" and config.gateway.kind != "paper"
+    if not config.signal.native or not shared or config.signal.allow_unisolated:
+        return ""
+    return (
+        'with engine.topology = "fused" it would run in one process with risk and gateway, and on a real venue a '
+        'fault of it could pass the limits; choose "paired" or "split", or say signal.allow_unisolated = true'
+    )
 
 
 def _resolve_paths(config: Config, *, folder: Path) -> Config:
@@ -398,6 +425,7 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
         config,
         engine=replace(config.engine, state_dir=absolute(config.engine.state_dir)),
         feed=replace(config.feed, path=absolute(config.feed.path)),
+        signal=replace(config.signal, native=absolute_reference(config.signal.native, folder)),
         gateway=replace(
             config.gateway,
             password_file=absolute(config.gateway.password_file),

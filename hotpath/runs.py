@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ffi import lib
 from hotpath import captures, intents, refdata
 from hotpath.calendar import Calendar
-from hotpath.config import Config
+from hotpath.config import Config, unisolated
 from hotpath.engine import EngineSpec, make_spec
 from hotpath.errors import ConfigError
 from hotpath.stages import intents_path
@@ -25,6 +25,9 @@ ROLLS = 8
 
 def live_spec(config: Config, *, journal: bool = False) -> EngineSpec:
     """The spec of a run that starts now. Raises ConfigError or RefdataError."""
+    reason = unisolated(config)  # again: the command line may have changed the topology
+    if reason:
+        raise ConfigError(f"signal.native: {reason}")
     data = load_instruments(config)
     calendar = data.calendar_named(config.engine.calendar)
     now_ns = time.time_ns()

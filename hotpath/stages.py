@@ -222,6 +222,7 @@ class ProcessStages:
         signal.feature = ffi.cast("feature_state *", self._memory(count * ffi.sizeof("feature_state")))
         signal.order = ffi.cast("working_order *", self._memory(count * ffi.sizeof("working_order")))
         signal.working = self._keep(ffi.new("uint32_t[]", count))
+        self._bind_native(signal.native, count)
         signal.instruments = self._instruments()
         signal.instrument_count = count
         signal.batch_max = BATCH_MAX
@@ -229,6 +230,17 @@ class ProcessStages:
         self._fill_rolls(signal)
         lib.signal_init(signal)
         return signal
+
+    def _bind_native(self, native: Any, count: int) -> None:
+        """The user's own function, if the configuration names one. Imports their code, and numba with it."""
+        reference = self.spec.config.signal.native
+        if not reference:
+            return
+        from hotpath.native import load_native
+
+        native.function, owner = load_native(reference)
+        self._keep(owner)
+        native.state = ffi.cast("double *", self._memory(count * lib.NATIVE_STATE_MAX * ffi.sizeof("double")))
 
     def _fill_rolls(self, stage: Any) -> None:
         for index, roll_time_ns in enumerate(self.spec.roll_times_ns[: lib.ROLLS_AHEAD]):
@@ -373,7 +385,7 @@ def fill_signal_config(target: Any, spec: EngineSpec) -> None:
         key = name[0]
         setattr(target.feature, key, getattr(signal.features, key))
     weights = signal.weights
-    target.strategy.weight = [weights.microprice, weights.momentum, weights.reversion, 0.0]
+    target.strategy.weight = [weights.microprice, weights.momentum, weights.reversion, 0.0, weights.custom]
     target.strategy.threshold = signal.threshold
     for key in ("imbalance_scale", "momentum_scale", "zscore_scale", "rsi_scale"):
         setattr(target.strategy, key, getattr(signal.scales, key))

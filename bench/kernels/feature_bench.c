@@ -103,7 +103,7 @@ static uint64_t pass_scores(void) {
     uint64_t sum = 0;
     int16_t component[COMPONENTS_MAX];
     for (uint32_t i = 0; i < EVENTS; i++) {
-        double score = strategy_score(&strategy, value[i], ready[i], component);
+        double score = strategy_score(&strategy, value[i], ready[i], 0, component);
         uint64_t bits;
         memcpy(&bits, &score, sizeof bits);
         sum = digest_bytes(sum ^ bits, component, sizeof component);

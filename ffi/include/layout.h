@@ -222,7 +222,7 @@ typedef struct {
 
 enum side { SIDE_BUY, SIDE_SELL };
 enum time_in_force { TIF_DAY, TIF_IOC };
-#define COMPONENTS_MAX 4
+#define COMPONENTS_MAX 5
 
 /* What a strategy wants done. */
 typedef struct {
@@ -241,7 +241,7 @@ typedef struct {
     uint8_t side; /* enum side */
     uint32_t feed_ns; /* ingress to norm publish */
     uint8_t time_in_force;
-    uint8_t reserved[3];
+    uint8_t reserved;
     int16_t component[COMPONENTS_MAX]; /* each strategy's score, times 32767 */
 } signal_event;
 
@@ -514,6 +514,7 @@ enum signal_counter {
     SIGNAL_SUPPRESSED_WORKING,
     SIGNAL_RING_FULL,
     SIGNAL_NEGATIVE_HOPS,
+    SIGNAL_NATIVE_NONSENSE, /* scores of [signal] native that were no finite number: counted as 0 */
     SIGNAL_COUNTERS
 };
 

@@ -17,6 +17,7 @@
 #include "layout.h"
 #include "stage.h"
 #include "feature.h"
+#include "native.h"
 #include "strategy.h"
 
 /* The fourth word of a plan is no input: intents may be published up to that sequence, exclusive, so that
@@ -70,6 +71,7 @@ typedef struct {
     signal_config config;
     feature_state *feature;  /* one per instrument */
     working_order *order;    /* one per instrument */
+    native_strategy native;  /* the user's own component, if there is one */
     uint32_t *working;       /* instruments whose order is not idle, dense */
     const instrument_entry *instruments;
     uint32_t working_count;

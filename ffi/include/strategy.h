@@ -8,6 +8,7 @@
  *   reversion   against what has gone far, in the mean of two measures.
  *                   -(clamp(zscore / zscore_scale) + clamp((rsi - 50) / rsi_scale)) / 2
  *   model       empty until a model is fitted to the seat.
+ *   custom      what the user's own compiled function says ([signal] native).
  *
  *   ensemble    sum(weight * component) / sum(|weight|)
  *
@@ -20,7 +21,7 @@
 
 #define STRATEGY_COMPONENT_SCALE 32767 /* of the components in a signal_event */
 
-enum strategy_component { COMPONENT_MICROPRICE, COMPONENT_MOMENTUM, COMPONENT_REVERSION, COMPONENT_MODEL };
+enum strategy_component { COMPONENT_MICROPRICE, COMPONENT_MOMENTUM, COMPONENT_REVERSION, COMPONENT_MODEL, COMPONENT_CUSTOM };
 
 enum strategy_status {
     STRATEGY_OK,
@@ -41,6 +42,7 @@ typedef struct {
 
 /* STRATEGY_OK, or what is wrong, with the name of the field in *field (static; may be NULL). */
 int strategy_config_check(const strategy_config *config, const char **field);
-/* The ensemble's score of what feature_update gave; each component's own, times
+/* The ensemble's score of what feature_update gave and of `custom`, the user's own score (0 without one);
+ * it is clamped like the others, and NaN is no opinion. Each component's own, times
  * STRATEGY_COMPONENT_SCALE and rounded to the nearest, goes to component[]. */
-double strategy_score(const strategy_config *config, const double *value, uint32_t ready, int16_t *component);
+double strategy_score(const strategy_config *config, const double *value, uint32_t ready, double custom, int16_t *component);

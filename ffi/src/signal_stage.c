@@ -3,6 +3,7 @@
 #include "clock_inline.h"
 #include "digest.h"
 #include "ring_inline.h"
+#include <math.h>
 #include <string.h>
 
 #define LEGS_MAX 255
@@ -10,6 +11,7 @@
 void signal_init(signal_stage *signal) {
     for (uint32_t i = 0; i < signal->instrument_count; i++) feature_init(&signal->feature[i]);
     memset(signal->order, 0, signal->instrument_count * sizeof *signal->order);
+    native_init(&signal->native, signal->instrument_count);
     signal->working_count = 0;
     signal->sweep_time_ns = 0;
 }
@@ -111,7 +113,7 @@ static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, 
     event->side = order->side;
     event->feed_ns = cause->feed_ns;
     event->time_in_force = signal->config.style == STYLE_TAKE ? TIF_IOC : TIF_DAY;
-    memset(event->reserved, 0, sizeof event->reserved);
+    event->reserved = 0;
     memcpy(event->component, opinion->component, sizeof event->component);
     stage_digest(&signal->stage, intent_word(event));
     event->header.publish_time_ns = clock_read(signal->stage.clock);
@@ -202,13 +204,22 @@ static void decide_live(signal_stage *signal, const turn_plan *plan, const inten
         replace(signal, plan, cause, instrument, touch, view);
 }
 
+/* The user's own score; what is no number is no opinion. */
+static double custom_score(signal_stage *signal, const norm_event *event, const double *value, uint32_t ready) {
+    double score = native_score(&signal->native, event, signal->order[event->header.instrument].position_lots, value, ready);
+    if (isfinite(score)) return score;
+    signal->stage.page->counter[SIGNAL_NATIVE_NONSENSE]++;
+    return 0;
+}
+
 static void evaluate(signal_stage *signal, const turn_plan *plan, const norm_event *event, const double *value, uint32_t ready) {
     uint32_t instrument = event->header.instrument;
     working_order *order = &signal->order[instrument];
     order->bid_price_ticks = event->bid_price_ticks;
     order->ask_price_ticks = event->ask_price_ticks;
     opinion view;
-    view.score = strategy_score(&signal->config.strategy, value, ready, view.component);
+    double custom = signal->native.function ? custom_score(signal, event, value, ready) : 0;
+    view.score = strategy_score(&signal->config.strategy, value, ready, custom, view.component);
     signal->stage.page->counter[SIGNAL_EVALUATIONS]++;
     if (event->header.publish_time_ns < event->header.ingress_time_ns) signal->stage.page->counter[SIGNAL_NEGATIVE_HOPS]++;
     uint64_t feed_ns = since(event->header.ingress_time_ns, event->header.publish_time_ns);
@@ -362,6 +373,7 @@ static int sweep(signal_stage *signal, const turn_plan *plan) {
 static int roll(signal_stage *signal, const turn_plan *plan) {
     if (!stage_roll(signal->roll_time_ns, plan->now_ns)) return 0;
     for (uint32_t i = 0; i < signal->instrument_count; i++) feature_init(&signal->feature[i]);
+    native_init(&signal->native, signal->instrument_count);
     return 1;
 }
 

@@ -6,7 +6,7 @@
 
 #define BIT(feature) ((uint32_t)1 << (feature))
 
-_Static_assert(COMPONENT_MODEL < COMPONENTS_MAX, "a signal_event has a place for each component");
+_Static_assert(COMPONENT_CUSTOM < COMPONENTS_MAX, "a signal_event has a place for each component");
 
 /* NaN, which no checked configuration and no ready feature gives, is no opinion. */
 static double clamp(double score) {
@@ -36,11 +36,12 @@ static double score_reversion(const strategy_config *config, const double *value
     return -(distance + strength) * 0.5;
 }
 
-double strategy_score(const strategy_config *config, const double *value, uint32_t ready, int16_t *component) {
+double strategy_score(const strategy_config *config, const double *value, uint32_t ready, double custom, int16_t *component) {
     double score[COMPONENTS_MAX] = {
         [COMPONENT_MICROPRICE] = score_microprice(config, value, ready),
         [COMPONENT_MOMENTUM] = score_momentum(config, value, ready),
         [COMPONENT_REVERSION] = score_reversion(config, value, ready),
+        [COMPONENT_CUSTOM] = clamp(custom),
     };
     double sum = 0, weights = 0;
     for (int i = 0; i < COMPONENTS_MAX; i++) {

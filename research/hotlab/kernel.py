@@ -67,6 +67,6 @@ def compute_scores(
     component_at = ffi.from_buffer("int16_t[]", components, require_writable=True)
     for i in range(len(values)):
         scores[i] = lib.strategy_score(
-            native, value_at + i * lib.FEATURES_MAX, int(ready[i]), component_at + i * lib.COMPONENTS_MAX
+            native, value_at + i * lib.FEATURES_MAX, int(ready[i]), 0.0, component_at + i * lib.COMPONENTS_MAX
         )
     return scores, {name: components[:, index] for index, name in enumerate(COMPONENT_NAMES)}

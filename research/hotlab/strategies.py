@@ -26,7 +26,7 @@ COMPONENT_NAMES: tuple[str, ...] = tuple(
 class StrategyConfig:
     """Weights and scales, by the names of the kernel's ``strategy_config``; `weight` in the components' order."""
 
-    weight: tuple[float, float, float, float]
+    weight: tuple[float, float, float, float, float]
     threshold: float
     imbalance_scale: float
     momentum_scale: float
@@ -61,13 +61,14 @@ def reversion(features: Mapping[str, Floats], config: StrategyConfig) -> Floats:
 
 
 def reference(features: Mapping[str, Floats], config: StrategyConfig) -> tuple[Floats, dict[str, Floats]]:
-    """The ensemble's score and each component's, as long as the features. The model's seat is empty: 0."""
+    """The ensemble's score and each component's, as long as the features. The seats of the model and of the
+    user's own function are empty: 0."""
     components = {
         "microprice": microprice(features, config),
         "momentum": momentum(features, config),
         "reversion": reversion(features, config),
     }
-    components["model"] = np.zeros_like(components["momentum"])
+    components["model"] = components["custom"] = np.zeros_like(components["momentum"])
     weighted = [weight * components[name] for weight, name in zip(config.weight, COMPONENT_NAMES, strict=True)]
     return np.sum(weighted, axis=0) / np.abs(config.weight).sum(), components
 

@@ -34,7 +34,7 @@ PRICE_ABSOLUTE = {"macd": 2.0**-48, "macd_signal": 2.0**-48}  # in parts of the 
 SCORE_ABSOLUTE = 1e-6  # the reference takes microprice from mid: half an ulp of 200,000 dollars, in half spreads
 
 STRATEGY = StrategyConfig(
-    weight=(0.5, -0.25, 0.25, 0.0),
+    weight=(0.5, -0.25, 0.25, 0.0, 0.0),
     threshold=0.3,
     imbalance_scale=0.4,
     momentum_scale=0.0005,

@@ -158,5 +158,6 @@ def test_default_features_and_scales_pass_the_kernels_own_check() -> None:
     features = ffi.new("feature_config *", msgspec.structs.asdict(FeaturesConfig()))
     assert lib.feature_config_check(features, ffi.NULL) == lib.FEATURE_OK
     strategy = ffi.new("strategy_config *", {**msgspec.structs.asdict(ScalesConfig()), "threshold": 0.5})
-    strategy.weight = [*msgspec.structs.astuple(WeightsConfig()), 0.0]
+    weights = WeightsConfig()
+    strategy.weight = [weights.microprice, weights.momentum, weights.reversion, 0.0, weights.custom]
     assert lib.strategy_config_check(strategy, ffi.NULL) == lib.STRATEGY_OK

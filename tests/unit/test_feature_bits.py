@@ -18,7 +18,7 @@ SOURCES = [
     "bench/kernels/feature_bench.c",
     *(f"ffi/src/{name}.c" for name in ("feature", "feature_math", "strategy", "digest")),
 ]
-CHECKSUM = "ffeef44d762d94a8"
+CHECKSUM = "e67708cf1dc937cf"
 
 
 def run_bench(target: Path, flags: str, *arguments: str) -> list[dict[str, object]]:
