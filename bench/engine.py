@@ -9,9 +9,8 @@ that none piles up. The spin control alternates with the run, slice by slice, on
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec, engine_memory, make_spec, name_histograms
 from hotpath.host import SpinControl, spin_control
 from hotpath.report import RunReport, collect_report
+from hotpath.scratch import scratch_folder
 from hotpath.stages import ProcessStages
 
 MILLISECOND_NS = 1_000_000
@@ -218,8 +218,6 @@ def joined_control(parts: list[SpinControl], delays: Any, cpu: int) -> SpinContr
     )
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
+def scratch() -> AbstractContextManager[Path]:
     """A folder for an engine's state."""
-    with tempfile.TemporaryDirectory(prefix="hotpath-bench-", dir="/dev/shm") as folder:
-        yield Path(folder)
+    return scratch_folder("bench")

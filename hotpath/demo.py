@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ from hotpath.config import (
 from hotpath.errors import VenueError
 from hotpath.report import RunReport
 from hotpath.run import RunOptions, run_configured
-from hotpath.segments import SHM_FOLDER
+from hotpath.scratch import scratch_folder
 from hotpath.stages import intents_path
 from hotpath.supervisor import Outcome
 from hotpath.venues.config import AccountConfig, SimulatorConfig
@@ -66,11 +65,11 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions) -> tuple[Outcome, RunReport, dict[str, Any]]:
     """Trade for a while. Returns how the run ended, what the engine did, and the simulator's own summary."""
-    with tempfile.TemporaryDirectory(prefix="hotpath-demo-", dir=SHM_FOLDER) as scratch:
-        folder = options.out or Path(scratch)
+    with scratch_folder("demo") as scratch:
+        folder = options.out or scratch
         folder.mkdir(parents=True, exist_ok=True)
         with running_simulator(simulator_config(options), folder) as venue:
-            config = demo_config(options, venue.ready, folder, intents_dir=Path(scratch))
+            config = demo_config(options, venue.ready, folder, intents_dir=scratch)
             (folder / "demo.toml").write_text(config_toml(config))
             outcome, report = run_configured(
                 config,

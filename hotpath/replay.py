@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from hotpath.engine import EngineSpec, engine_memory, make_spec
 from hotpath.errors import CaptureError, StageError
 from hotpath.report import RunReport, collect_report
 from hotpath.runs import load_instruments, next_rolls, traded_table
-from hotpath.segments import SHM_FOLDER
+from hotpath.scratch import scratch_folder
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.supervisor import Supervisor, supervise
 
@@ -53,8 +52,8 @@ def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None
     """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes."""
     if captures.detect_format(captures.MappedFile(path)) is not captures.CaptureFormat.ITCH:
         raise CaptureError(f"{path}: replay reads length-prefixed ITCH files", next_step=f"hotpath inspect {path}")
-    with tempfile.TemporaryDirectory(prefix="hotpath-replay-", dir=SHM_FOLDER) as scratch:
-        spec = replay_spec(path, options, state_dir=Path(scratch))
+    with scratch_folder("replay") as scratch:
+        spec = replay_spec(path, options, state_dir=scratch)
         if spec.config.engine.topology == "fused":
             report = _replay_here(spec, options, progress)
         else:

@@ -13,6 +13,7 @@ from hotpath.latch import clear_latch
 from hotpath.recordings import keep_intents
 from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
+from hotpath.scratch import reap_scratch
 from hotpath.stages import intents_path
 from hotpath.supervisor import Outcome, StopSignals, Supervisor, supervise
 
@@ -53,6 +54,7 @@ def intents_note(config: Config) -> list[str]:
 
 def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunReport]:
     """The same with a configuration that is already loaded."""
+    reap_scratch()
     spec = live_spec(config, journal=options.record is not None)
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)

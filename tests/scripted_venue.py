@@ -86,6 +86,10 @@ def broken(user_ref: int, match: int) -> bytes:
     return struct.pack(">cQIQc14s", b"B", TIME_NS, user_ref, match, b"E", b"X" * 14)
 
 
+def corrected(user_ref: int, quantity: int, price: int, match: int) -> bytes:
+    return struct.pack(">cQIIQcQc14s", b"F", TIME_NS, user_ref, quantity, price, b"R", match, b"E", b"X" * 14)
+
+
 def system_event(code: str) -> bytes:
     return struct.pack(">cQc", b"S", TIME_NS, code.encode())
 

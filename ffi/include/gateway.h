@@ -48,7 +48,9 @@ enum gateway_order_state {
 enum gateway_order_flag {
     GATEWAY_ORDER_CANCEL_WANTED = 1, /* a cancel could not leave, or may have been lost */
     GATEWAY_ORDER_SETTLED_HERE = 2,  /* dead by inference; a late answer revives it */
-    GATEWAY_ORDER_STUCK = 4          /* a replacement whose target is dead */
+    GATEWAY_ORDER_STUCK = 4,         /* a replacement whose target is dead */
+    GATEWAY_ORDER_ANSWERED = 8,      /* accepted, replaced or rejected by the venue */
+    GATEWAY_ORDER_REJECTED = 16
 };
 
 /* One order or replacement; they stand in the order of their order_id and of their user_ref. */
@@ -69,6 +71,15 @@ typedef struct {
     uint8_t flags;          /* enum gateway_order_flag */
 } gateway_order;
 
+/* One execution of an order, so that it is told once, and can be taken back or corrected. */
+typedef struct {
+    uint64_t match_id;
+    int64_t quantity_lots;
+    int64_t price_ticks;    /* as corrected */
+    uint32_t order;         /* index + 1; 0 = the place is free */
+    uint32_t broken;        /* 1: it did not happen */
+} gateway_fill;
+
 enum gateway_recovery { RECOVERY_NONE, RECOVERY_REPLAY, RECOVERY_CANCEL, RECOVERY_QUERY, RECOVERY_SETTLE };
 
 /* Private to the process that runs the stage. The caller fills in what comes before `config`. */
@@ -86,6 +97,9 @@ typedef struct {
     gateway_order *orders;
     uint32_t *index_by_id; /* hash of command_id -> record + 1 */
     uint64_t index_mask;
+    gateway_fill *fills;   /* by order and match, hashed, at most half of the places used; sockets only */
+    uint64_t fill_mask;
+    uint64_t fill_count;
     uint32_t order_count;
     uint32_t first_open;   /* no order below is anything but dead */
     uint32_t open_count;
@@ -110,7 +124,7 @@ typedef struct {
     uint32_t sweep_all;    /* 1: every open order, whatever its flags */
     uint32_t announced_up; /* the last session event published */
     uint32_t announce_down; /* a down event must be published */
-    uint32_t distrust;     /* 1: a report could not be understood or matched; no new orders */
+    uint32_t distrust;     /* 1: a report could not be understood, matched or believed; no new orders */
     uint32_t cancels_waiting; /* 1: cancels were stored while there was no session */
     uint32_t socket;       /* 1: there is a session to serve */
 } gateway;

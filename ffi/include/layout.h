@@ -154,13 +154,14 @@ enum event_type {
     EXEC_CANCEL_REJECTED,
     EXEC_REPLACE_REJECTED, /* order_id is dead, target_order_id lives on */
     EXEC_BROKEN,        /* the fill match_id did not happen */
-    EXEC_CORRECTED,     /* the fill match_id was at another price */
+    EXEC_CORRECTED,     /* the fill match_id was at another price; venue_ref = the price before, 0 = not known */
     EXEC_RESTATED,      /* the venue changed the order on its own (price, display, quantity) */
     EXEC_REFUSED,       /* the gateway did not send: reason = enum reject_reason */
     EXEC_PENDING_CANCEL,
     EXEC_UNKNOWN,       /* sent, fate unknown: counts at worst case until it is settled */
     EXEC_SESSION_UP,
     EXEC_SESSION_DOWN,
+    EXEC_REPEATED,      /* the venue said again what it had said: reason = the event type; nothing changes */
     /* ctl */
     CTL_TURN = 128
 };
@@ -576,6 +577,8 @@ enum gateway_counter {
     GATEWAY_OPEN_ORDERS,    /* gauge */
     GATEWAY_NEGATIVE_HOPS,
     GATEWAY_DUPLICATE_COMMANDS,
+    GATEWAY_REPEATED,       /* reports that the venue sent again under a new number */
+    GATEWAY_CORRECTED,
     GATEWAY_COUNTERS
 };
 

@@ -396,6 +396,16 @@ static void fill_apply(gate *gate, const exec_event *execution, int sign) {
     revalue(gate, instrument);
 }
 
+/* The same lots at another price. Where the price before is not known, cash stays as it was told. */
+static void correct_apply(gate *gate, const exec_event *execution) {
+    if (!execution->venue_ref) return;
+    int64_t lots = saturate(execution->quantity_lots);
+    int64_t bought = execution->side == SIDE_BUY ? lots : -lots;
+    const instrument_entry *entry = &gate->entry[execution->header.instrument];
+    gate->cash_micros = add(gate->cash_micros, value_of(entry, (int64_t)execution->venue_ref, bought));
+    gate->cash_micros = add(gate->cash_micros, -value_of(entry, execution->price_ticks, bought));
+}
+
 static void fill(gate *gate, const exec_event *execution) {
     uint64_t place = order_find(gate, execution->order_id);
     fill_apply(gate, execution, 1);
@@ -468,6 +478,7 @@ void gate_execution(gate *gate, const exec_event *execution) {
     case EXEC_ACCEPTED: order_rests(gate, execution, 0); break;
     case EXEC_FILL: fill(gate, execution); break;
     case EXEC_BROKEN: fill_apply(gate, execution, -1); break;
+    case EXEC_CORRECTED: correct_apply(gate, execution); break;
     case EXEC_CANCELED: cancel_apply(gate, execution); break;
     case EXEC_REPLACED: replace_apply(gate, execution); break;
     case EXEC_RESTATED: restate_apply(gate, execution); break;

@@ -34,9 +34,15 @@ static int config_is_sound(const gateway_config *config) {
            line->heartbeat_ns > 0 && line->silence_ns > 0 && memchr(line->address, 0, sizeof line->address) != NULL;
 }
 
+/* As many fills as commands of a day; a venue in this process or a replay repeats none. */
+static uint64_t fill_cells(const gateway_config *config) {
+    return config->terms.kind == VENUE_PAPER || config->replay ? 0 : index_cells(config);
+}
+
 uint64_t gateway_bytes(const gateway_config *config) {
     if (!config_is_sound(config)) return 0;
     return ALIGN(sizeof(gateway)) + config->orders_max * sizeof(gateway_order) + ALIGN(index_cells(config) * sizeof(uint32_t)) +
+           ALIGN(fill_cells(config) * sizeof(gateway_fill)) +
            ALIGN((uint64_t)config->session.send_bytes + config->session.receive_bytes);
 }
 
@@ -52,6 +58,9 @@ gateway *gateway_init(void *memory, uint64_t bytes, const gateway_config *config
     self->index_by_id = (uint32_t *)at;
     self->index_mask = index_cells(config) - 1;
     at += ALIGN(index_cells(config) * sizeof(uint32_t));
+    self->fills = (gateway_fill *)at;
+    self->fill_mask = fill_cells(config) ? fill_cells(config) - 1 : 0;
+    at += ALIGN(fill_cells(config) * sizeof(gateway_fill));
     self->session.send = at;
     self->session.fd = -1;
     self->socket = config->terms.kind != VENUE_PAPER && !config->replay;

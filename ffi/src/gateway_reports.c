@@ -17,9 +17,9 @@
 /* Does the report answer for the sending of an order, so that everything sent before it was seen too? */
 static int is_answer(int type) { return type == EXEC_ACCEPTED || type == EXEC_REPLACED || type == EXEC_REJECTED; }
 
-static void count_report(gateway *self, const venue_report *report) {
+static void count_report(gateway *self, int type, const venue_report *report) {
     uint64_t *counter = gateway_counters(self);
-    switch (report->type) {
+    switch (type) {
     case EXEC_ACCEPTED:
     case EXEC_REPLACED: counter[GATEWAY_ACCEPTED]++; break;
     case EXEC_FILL:
@@ -27,22 +27,84 @@ static void count_report(gateway *self, const venue_report *report) {
         counter[GATEWAY_FILLED_LOTS] += (uint64_t)report->quantity_lots;
         break;
     case EXEC_CANCELED: counter[GATEWAY_CANCELED]++; break;
-    case EXEC_REJECTED: counter[GATEWAY_REJECTED]++; break;
+    case EXEC_REJECTED:
+    case EXEC_REPLACE_REJECTED: counter[GATEWAY_REJECTED]++; break;
+    case EXEC_CORRECTED: counter[GATEWAY_CORRECTED]++; break;
+    case EXEC_REPEATED: counter[GATEWAY_REPEATED]++; break;
     case EXEC_CANCEL_REJECTED: counter[GATEWAY_CANCEL_REJECTED]++; break;
     case EXEC_BROKEN: counter[GATEWAY_BROKEN]++; break;
     default: break;
     }
 }
 
-/* The venue holds the order, for so many lots. One that was given up for dead is alive again. */
+/* ---- executions, each once ------------------------------------------------------------------------ */
+
+/* The place of an order's execution, or the free one where it belongs. */
+static gateway_fill *fill_place(const gateway *self, const gateway_order *order, uint64_t match_id) {
+    uint32_t index = (uint32_t)(order - self->orders) + 1;
+    const uint64_t key[2] = {match_id, index};
+    uint64_t at = digest_bytes(0, key, sizeof key) & self->fill_mask;
+    while (self->fills[at].order && (self->fills[at].order != index || self->fills[at].match_id != match_id))
+        at = (at + 1) & self->fill_mask;
+    return &self->fills[at];
+}
+
+/* NULL when the venue never told of it, or took it back. */
+static gateway_fill *fill_standing(const gateway *self, const gateway_order *order, uint64_t match_id) {
+    gateway_fill *fill = fill_place(self, order, match_id);
+    return fill->order && !fill->broken ? fill : NULL;
+}
+
+/* With the table full a repetition would not be known: no new orders, so that few more can come. */
+static void fill_remember(gateway *self, const gateway_order *order, const venue_report *report) {
+    if (2 * (self->fill_count + 1) > self->fill_mask + 1) {
+        self->distrust = 1;
+        return;
+    }
+    gateway_fill *fill = fill_place(self, order, report->match_id);
+    fill->match_id = report->match_id;
+    fill->quantity_lots = report->quantity_lots;
+    fill->price_ticks = report->price_ticks;
+    fill->order = (uint32_t)(order - self->orders) + 1;
+    self->fill_count++;
+}
+
+/* Has the venue said this before, under an earlier number? */
+static int is_repeated(const gateway *self, const gateway_order *order, const venue_report *report) {
+    int answered = order->flags & GATEWAY_ORDER_ANSWERED;
+    switch (report->type) {
+    case EXEC_ACCEPTED:
+    case EXEC_REPLACED:
+    case EXEC_REJECTED: return answered != 0;
+    case EXEC_CANCELED: return answered && order->state == GATEWAY_ORDER_DEAD;
+    case EXEC_FILL: return fill_place(self, order, report->match_id)->order != 0;
+    case EXEC_BROKEN: return fill_place(self, order, report->match_id)->broken != 0;
+    default: return 0;
+    }
+}
+
+/* An execution told twice may be two, and an order both refused and taken may live: neither is believed. */
+static int is_doubtful(const gateway_order *order, const venue_report *report) {
+    int rejected = order->flags & GATEWAY_ORDER_REJECTED;
+    if (report->type == EXEC_REJECTED) return !rejected;
+    if (report->type == EXEC_ACCEPTED || report->type == EXEC_REPLACED) return rejected;
+    return report->type == EXEC_FILL;
+}
+
+/* ---- what a report does to its order -------------------------------------------------------------- */
+
+/* The venue holds the order, for so many lots less those that it has already told to be gone. One that was
+ * given up for dead is alive again. */
 static void order_rests(gateway *self, gateway_order *order, const venue_report *report) {
     int revived = order->flags & GATEWAY_ORDER_SETTLED_HERE;
     if (order->state == GATEWAY_ORDER_DEAD && !revived) return;
+    int64_t gone = revived ? 0 : self->intents.records[order->record].quantity_lots - order->leaves_lots;
+    int64_t leaves = report->dead || report->quantity_lots < gone ? 0 : report->quantity_lots - gone;
     order->venue_ref = report->venue_ref;
-    gateway_order_set(self, order, report->dead ? GATEWAY_ORDER_DEAD : GATEWAY_ORDER_LIVE);
-    order->leaves_lots = report->dead ? 0 : report->quantity_lots;
+    gateway_order_set(self, order, leaves ? GATEWAY_ORDER_LIVE : GATEWAY_ORDER_DEAD);
+    order->leaves_lots = leaves;
     order->flags &= (uint8_t)~GATEWAY_ORDER_SETTLED_HERE;
-    if (!revived || report->dead) return;
+    if (!revived || !leaves) return;
     order->flags |= GATEWAY_ORDER_CANCEL_WANTED;
     gateway_sweep_start(self, 0);
 }
@@ -55,9 +117,16 @@ static void order_loses(gateway *self, gateway_order *order, int64_t quantity_lo
 
 static void order_replaced(gateway *self, gateway_order *order, const venue_report *report) {
     gateway_order *previous = order->target ? &self->orders[order->target - 1] : NULL;
-    if (previous) order->cumulative_lots = previous->cumulative_lots;
     order_rests(self, order, report);
-    if (previous) gateway_order_set(self, previous, GATEWAY_ORDER_DEAD);
+    if (!previous) return;
+    order->cumulative_lots += previous->cumulative_lots;
+    gateway_order_set(self, previous, GATEWAY_ORDER_DEAD);
+}
+
+static void order_filled(gateway *self, gateway_order *order, const venue_report *report) {
+    fill_remember(self, order, report);
+    order->cumulative_lots += report->quantity_lots;
+    order_loses(self, order, report->quantity_lots);
 }
 
 /* What the report does to its order, before it is published. */
@@ -65,12 +134,12 @@ static void order_apply(gateway *self, gateway_order *order, const venue_report 
     switch (report->type) {
     case EXEC_ACCEPTED: order_rests(self, order, report); break;
     case EXEC_REPLACED: order_replaced(self, order, report); break;
-    case EXEC_FILL:
-        order->cumulative_lots += report->quantity_lots;
-        order_loses(self, order, report->quantity_lots);
-        break;
+    case EXEC_FILL: order_filled(self, order, report); break;
     case EXEC_CANCELED: order_loses(self, order, report->quantity_lots); break;
-    case EXEC_REJECTED: gateway_order_set(self, order, GATEWAY_ORDER_DEAD); break;
+    case EXEC_REJECTED:
+        order->flags |= GATEWAY_ORDER_REJECTED;
+        gateway_order_set(self, order, GATEWAY_ORDER_DEAD);
+        break;
     case EXEC_CANCEL_REJECTED: order->flags &= (uint8_t)~GATEWAY_ORDER_CANCEL_WANTED; break;
     case EXEC_RESTATED:
         if (report->venue_ref) order->venue_ref = report->venue_ref;
@@ -78,28 +147,30 @@ static void order_apply(gateway *self, gateway_order *order, const venue_report 
         break;
     default: break;
     }
-    if (is_answer(report->type)) intent_settle(&self->intents, order->record);
+    if (!is_answer(report->type)) return;
+    order->flags |= GATEWAY_ORDER_ANSWERED;
+    intent_settle(&self->intents, order->record);
+}
+
+/* A break or a correction names its fill by match number. What it takes back is what was told: quantity
+ * and price of the fill go into the event, if there is one. A fill that is not known leaves the position
+ * in doubt, and so does one that changes its quantity. */
+static void fill_revise(gateway *self, const gateway_order *order, const venue_report *report, exec_event *event) {
+    gateway_fill *fill = fill_standing(self, order, report->match_id);
+    int corrected = report->type == EXEC_CORRECTED;
+    if (event) event->quantity_lots = fill ? fill->quantity_lots : 0;
+    if (event && !corrected) event->price_ticks = fill ? fill->price_ticks : 0;
+    if (event && corrected) event->venue_ref = fill ? (uint64_t)fill->price_ticks : 0;
+    if (!fill || (corrected && report->quantity_lots != fill->quantity_lots)) self->distrust = 1;
+    if (!fill) return;
+    if (corrected) fill->price_ticks = report->price_ticks;
+    else fill->broken = 1;
 }
 
 /* The session's name as a number: whoever drops repetitions must not take the first messages of a new
  * session, which counts from 1 again, for the first ones of the old. */
 static uint16_t session_tag(const session *session) {
     return (uint16_t)(digest_bytes(0, session->name, sizeof session->name) % UINT16_MAX + 1);
-}
-
-/* A break names its fill by match number alone; quantity and price are those of the fill, as far back as
- * the exec ring reaches. One that is not found leaves the position in doubt. */
-static void break_complete(gateway *self, exec_event *event) {
-    uint64_t newest = self->exec.next;
-    for (uint64_t back = 1; back <= newest && back <= self->exec.mask; back++) {
-        const uint64_t *slot = ring_slot(self->exec.slots, newest - back, self->exec.mask, self->exec.slot_shift);
-        const exec_event *fill = (const exec_event *)slot;
-        if (fill->header.type != EXEC_FILL || fill->match_id != event->match_id || fill->order_id != event->order_id) continue;
-        event->quantity_lots = fill->quantity_lots;
-        event->price_ticks = fill->price_ticks;
-        return;
-    }
-    self->distrust = 1;
 }
 
 static void exec_fill(gateway *self, exec_event *event, const gateway_order *order, const venue_report *report, uint64_t sequence) {
@@ -113,14 +184,14 @@ static void exec_fill(gateway *self, exec_event *event, const gateway_order *ord
     event->liquidity = report->liquidity;
     event->session_sequence = sequence;
     event->session = session_tag(&self->session);
-    if (report->venue_ref) event->venue_ref = report->venue_ref;
+    if (report->venue_ref && report->type != EXEC_CORRECTED) event->venue_ref = report->venue_ref;
+    if (event->header.type == EXEC_REPEATED) event->reason = report->type;
     if (!order) return;
     event->leaves_lots = order->leaves_lots;
     event->cumulative_lots = order->cumulative_lots;
     int replacement = event->header.type == EXEC_REPLACED || event->header.type == EXEC_REPLACE_REJECTED;
     if (replacement && order->target) event->target_order_id = self->orders[order->target - 1].order_id;
     if (event->header.type == EXEC_CANCEL_REJECTED || event->header.type == EXEC_PENDING_CANCEL) event->target_order_id = order->order_id;
-    if (event->header.type == EXEC_BROKEN) break_complete(self, event);
     if (event->price_ticks == 0) event->price_ticks = self->intents.records[order->record].price_ticks;
 }
 
@@ -128,24 +199,32 @@ static void exec_fill(gateway *self, exec_event *event, const gateway_order *ord
 static int report_take(gateway *self, const venue_report *report, uint64_t sequence) {
     gateway_order *order = gateway_order_by_ref(self, report->user_ref);
     int silent = sequence < self->published_sequence;
-    int type = report->type;
+    int repeated = order && is_repeated(self, order, report);
+    int type = repeated ? EXEC_REPEATED : report->type;
     if (type == EXEC_REJECTED && order && order->type == CMD_REPLACE) type = EXEC_REPLACE_REJECTED;
     exec_event *event = NULL;
     if (!silent) {
         event = gateway_exec_claim(self, type, order);
         if (!event) return 0;
-        count_report(self, report);
+        count_report(self, type, report);
     }
     if (!order) {
         gateway_counters(self)[GATEWAY_UNMATCHED]++;
         self->distrust = 1; /* the venue holds an order that no intent tells of */
+    } else if (repeated) {
+        if (is_doubtful(order, report)) self->distrust = 1;
     } else {
         if (is_answer(type) && order->sent_time_ns && event) gateway_hop(self, HOP_ACK, order->sent_time_ns, self->ingress_time_ns);
         order_apply(self, order, report);
     }
     if (is_answer(report->type) && report->user_ref > self->settle_below_ref) self->settle_below_ref = report->user_ref;
-    if (!event) return 1;
+    int revised = order && (type == EXEC_BROKEN || type == EXEC_CORRECTED);
+    if (!event) {
+        if (revised) fill_revise(self, order, report, NULL);
+        return 1;
+    }
     exec_fill(self, event, order, report, sequence);
+    if (revised) fill_revise(self, order, report, event);
     gateway_exec_commit(self, event);
     return 1;
 }

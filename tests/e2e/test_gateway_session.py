@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ffi import ffi, lib
-from tests.gateway_driver import MS, SECOND, Gateway, Risk, World, make_config, run_until
+from tests.gateway_driver import MS, SECOND, run_until
+from tests.gateway_scene import Scene, one_live_order
 from tests.scripted_venue import (
     Held,
     ScriptedVenue,
@@ -19,46 +20,11 @@ from tests.scripted_venue import (
     accepted,
     broken,
     canceled,
+    corrected,
     packet,
     rejected,
     system_event,
 )
-
-
-class Scene:
-    """A world, its gateway and its venue, stepped together."""
-
-    def __init__(self, folder: Path, **config: Any) -> None:
-        exec_capacity = config.pop("exec_capacity", 1024)
-        intents_max = config.pop("intents_max", 4096)
-        self.world = World(folder, exec_capacity=exec_capacity)
-        self.venue = ScriptedVenue()
-        self.risk = Risk(self.world)
-        self.config = make_config(session_port=self.venue.port, **config)
-        self.intents_max = intents_max
-        self.gateway = Gateway(self.world, self.config, intents_max=intents_max)
-
-    def step(self) -> None:
-        self.gateway.turn()
-        self.venue.pump()
-
-    def until(self, condition: Any) -> None:
-        run_until(condition, self.step)
-
-    def up(self) -> None:
-        self.until(lambda: self.gateway.state == lib.SESSION_UP)
-        self.step()
-
-    def settle(self, turns: int = 20) -> None:
-        for _ in range(turns):
-            self.step()
-
-    def restart(self) -> None:
-        self.gateway.die()
-        self.gateway = Gateway(self.world, self.config, intents_max=self.intents_max)
-
-    def events(self, type_: int) -> list[Any]:
-        return self.risk.of_type(type_)
 
 
 @pytest.fixture
@@ -215,14 +181,6 @@ def test_bytes_that_are_no_packet_end_the_connection(scene: Scene) -> None:
 # ---- what the venue may say ----------------------------------------------------------------------
 
 
-def one_live_order(scene: Scene, **fields: Any) -> tuple[int, int]:
-    """An order that rests at the venue: its order id and user_ref."""
-    scene.up()
-    order_id = scene.risk.new(**fields)
-    scene.settle()
-    return order_id, scene.venue.new_orders()[-1].user_ref
-
-
 def test_replacement_takes_over_from_its_target(scene: Scene) -> None:
     first, ref = one_live_order(scene)
     scene.venue.fill(ref, 40)
@@ -257,6 +215,7 @@ def test_rejects_name_what_they_reject(scene: Scene) -> None:
 def test_other_reports_reach_their_order(scene: Scene) -> None:
     order_id, ref = one_live_order(scene)
     scene.venue.fill(ref, 10)
+    scene.venue.fill(ref, 10)
     stamp = struct.pack(">Q", 1)
     name = struct.pack(">I", ref)
     scene.venue.stream += [
@@ -267,7 +226,8 @@ def test_other_reports_reach_their_order(scene: Scene) -> None:
         b"M" + stamp + name + b"B" + struct.pack(">I", 50),
         b"R" + stamp + name + b"R" + b"\0\0",
         b"D" + stamp + name + struct.pack(">IcIQc", 20, b"Q", 20, 1_000_000, b"R"),
-        b"F" + stamp + name + struct.pack(">IQcQc14s", 10, 1_000_200, b"R", 1, b"E", b"X" * 14),
+        corrected(ref, 10, 1_000_200, 2),
+        corrected(ref, 10, 1_000_300, 2),
         system_event("E"),
     ]
     scene.settle()
@@ -276,11 +236,13 @@ def test_other_reports_reach_their_order(scene: Scene) -> None:
         lib.EXEC_PENDING_CANCEL: {"target_order_id": order_id},
         lib.EXEC_CANCEL_REJECTED: {"target_order_id": order_id},
         lib.EXEC_CANCELED: {"quantity_lots": 20, "leaves_lots": 30, "reason": ord("Q")},
-        lib.EXEC_CORRECTED: {"match_id": 1, "price_ticks": 1_000_200},
     }.items():
         (event,) = scene.events(kind)
         assert int(event["order_id"]) == order_id
         assert {key: int(event[key]) for key in expected} == expected
+    steps = [(int(e["venue_ref"]), int(e["price_ticks"])) for e in scene.events(lib.EXEC_CORRECTED)]
+    assert steps == [(1_000_000, 1_000_200), (1_000_200, 1_000_300)], "each from the price before"
+    assert {(int(e["match_id"]), int(e["quantity_lots"])) for e in scene.events(lib.EXEC_CORRECTED)} == {(2, 10)}
     assert [int(e["venue_ref"]) for e in scene.events(lib.EXEC_RESTATED)] == [77, 77, 77]
     assert scene.world.counter("MESSAGES_IN") == len(scene.venue.stream)
     assert int(scene.gateway.file.page()["next_expected_sequence"]) == len(scene.venue.stream) + 1

@@ -243,17 +243,26 @@ class GateMachine(RuleBasedStateMachine):
         lots=st.integers(1, 15),
         leaves=st.sampled_from([0, 0, 0, 1, 4, 40, -2]),
         price=st.integers(90, 110),
+        before=st.sampled_from([0, 95, 105]),
         number=st.sampled_from([None, None, None, 0, 1, 2]),
         session=st.sampled_from([1, 1, 1, 1, 2]),
     )
     def reported(
-        self, order: dict[str, Any], kind: int, lots: int, leaves: int, price: int, number: int | None, session: int
+        self,
+        order: dict[str, Any],
+        kind: int,
+        lots: int,
+        leaves: int,
+        price: int,
+        before: int,
+        number: int | None,
+        session: int,
     ) -> None:
         """Anything about an order that was approved at some time, numbered anew, not at all, or again."""
         if number is None:
             self.number += 1
         event = {name: order[name] for name in ("order_id", "instrument", "side")}
-        event |= {"type": kind, "quantity_lots": lots, "leaves_lots": leaves, "price_ticks": price}
+        event |= {"type": kind, "quantity_lots": lots, "leaves_lots": leaves, "price_ticks": price, "venue_ref": before}
         self.execution(
             event | {"target_order_id": 0}, number=self.number if number is None else number, session=session
         )

@@ -235,6 +235,10 @@ class GateOracle:
             self.fills.append((event["instrument"], lots, event["price_ticks"]))
             if kind == lib.EXEC_FILL:
                 self.fill_order(order, event["quantity_lots"])
+        elif kind == lib.EXEC_CORRECTED and event.get("venue_ref"):
+            lots = event["quantity_lots"] * (1 if event["side"] == lib.SIDE_BUY else -1)
+            self.fills.append((event["instrument"], -lots, event["venue_ref"]))
+            self.fills.append((event["instrument"], lots, event["price_ticks"]))
         elif kind == lib.EXEC_ACCEPTED:
             self.rests(order_id, event, filled=0)
         elif kind == lib.EXEC_REPLACED:

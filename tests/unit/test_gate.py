@@ -234,6 +234,18 @@ def test_gauges_hold_signed_values(gate: DrivenGate) -> None:
     assert gate.counter(lib.RISK_POSITION_LOTS) == gate.counter(lib.RISK_BOUGHT_LOTS) == 0
 
 
+def test_a_corrected_price_moves_cash_and_profit(gate: DrivenGate) -> None:
+    order_id, _ = gate.send(quantity_lots=10, price_ticks=10_010)
+    gate.execution(lib.EXEC_FILL, order_id, side=lib.SIDE_BUY, quantity_lots=10, price_ticks=10_010)
+    change = {"side": lib.SIDE_BUY, "quantity_lots": 10, "price_ticks": 10_000}
+    gate.execution(lib.EXEC_CORRECTED, order_id, venue_ref=0, **change)
+    assert gate.signed(lib.RISK_CASH_MICROS) == -10 * 10_010 * 100, "a price that nobody knew is not taken back"
+    gate.execution(lib.EXEC_CORRECTED, order_id, venue_ref=10_010, **change)
+    assert gate.signed(lib.RISK_CASH_MICROS) == -10 * 10_000 * 100
+    assert gate.signed(lib.RISK_PNL_MICROS) == 0
+    assert gate.counter(lib.RISK_POSITION_LOTS) == gate.counter(lib.RISK_BOUGHT_LOTS) == 10
+
+
 def test_only_the_latest_kill_can_be_armed() -> None:
     """Arming an epoch that has not come would make the next kill a dead letter."""
     page = ffi.new("control_page *")
