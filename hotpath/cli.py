@@ -158,6 +158,27 @@ def inspect(file: Annotated[Path, typer.Argument(help="ITCH file or packet captu
     raise typer.Exit(run_inspect(file, json=json))
 
 
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="The engine's TOML file; default: the default engine.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, max=60, help="To spin on each processor.")] = 1.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Spin for a tenth of a second only.")] = False,
+    json: Json = False,
+) -> None:
+    """Tell what this machine does to an engine, and the command that mends it. Changes nothing.
+
+    Reads the kernel's files, then spins on one processor after the other to see what interrupts it, and
+    passes a cache line between each two. The exit code is 1 when something is bad.
+    """
+    from hotpath.doctor.examine import QUICK_SECONDS, diagnose
+    from hotpath.doctor.view import doing, print_diagnosis
+
+    with doing() as progress:
+        diagnosis = diagnose(config, seconds=QUICK_SECONDS if quick else seconds, progress=progress)
+    print_diagnosis(diagnosis, json=json)
+    raise typer.Exit(0 if diagnosis.healthy else 1)
+
+
 @refdata_app.command("check")
 def refdata_check(file: Path, json: Json = False) -> None:
     """Verify a file: its form, its hash, and that it does not contradict itself."""

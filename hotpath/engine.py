@@ -10,6 +10,7 @@ Stages attach to these by name (hotpath/stages.py); tools attach read-only (hotp
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from hotpath.topology import STAGES, Placement, Ring, place, ring_table
 
 SLOT_SIZE = ffi.sizeof("norm_event")
 CALIBRATION_NS = 100_000_000
+SMALL_SEGMENTS = 64  # at most: pages, cursors and bells, each rounded up to a page
 READ_NOTHING_MORE = 2**64 - 1  # a cursor here holds no writer back
 
 
@@ -146,6 +148,15 @@ class EngineMemory:
         self.segments.clear()
 
 
+def shared_bytes(config: Config, *, instruments: int, journal: bool = True) -> int:
+    """Shared memory that a run will ask for, within a few pages for each small segment: for who must know before."""
+    rings = ring_table(paper=config.gateway.kind == "paper", journal=journal)
+    slots = sum(int(lib.ring_bytes(ring.capacity(config.rings), SLOT_SIZE)) for ring in rings)
+    hops = len(STAGES) * lib.HOPS_MAX * ffi.sizeof("histogram")
+    tables = instruments * ffi.sizeof("instrument_entry") + limits.segment_bytes(instruments)
+    return int(slots + hops + tables) + SMALL_SEGMENTS * mmap.PAGESIZE
+
+
 @contextmanager
 def engine_memory(spec: EngineSpec) -> Iterator[EngineMemory]:
     """The segments of one run, removed at the end."""
@@ -177,8 +188,6 @@ def huge_memory(size: int) -> tuple[Any, Any]:
 
     Returns (owner, ``void *``): the pointer is good while the owner lives.
     """
-    import mmap
-
     owner = mmap.mmap(-1, max(size, mmap.PAGESIZE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     segments.advise(owner, mmap.MADV_HUGEPAGE)
     segments.advise(owner, segments.MADV_POPULATE_WRITE)

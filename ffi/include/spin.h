@@ -27,3 +27,7 @@ typedef struct {
  * caller has reset, and fills `report`. interval_ns 0 is taken as 1. */
 void spin_control(const clock_page *clock, uint64_t interval_ns, uint64_t duration_ns, histogram *delays,
                   spin_report *report);
+
+/* The same loop without arrivals: each gap over SPIN_GAP_NS is recorded into `gaps`, which the caller has
+ * reset, so that people see how many were how long. Fills all of `report` but the arrivals. */
+void spin_gaps(const clock_page *clock, uint64_t duration_ns, histogram *gaps, spin_report *report);
