@@ -75,8 +75,14 @@ class FeedConfig(Section, frozen=True):
     address: Host = "127.0.0.1"
     port: Port = 26400
     interface: Host = "127.0.0.1"
+    b_address: str = ""  # of the second line, which carries the same packets; empty: there is none
+    b_port: Port = 26410
+    b_interface: Host = "127.0.0.1"
     rerequest_host: str = ""  # of the retransmission server; empty: there is none
     rerequest_port: Port = 26401
+    rerequest2_host: str = ""  # of another one, asked when the first does not answer; empty: there is none
+    rerequest2_port: Port = 26411
+    request_tries: Annotated[int, Meta(ge=1, le=1000)] = 3  # without an answer, before the other server is asked
     session: Annotated[str, Meta(max_length=10)] = ""  # empty: the first one heard
     # file: length-prefixed ITCH
     path: str = ""
@@ -84,8 +90,13 @@ class FeedConfig(Section, frozen=True):
     speed: Annotated[float, Meta(gt=0, le=1e6)] = 1.0  # times the recorded pace
     rate_per_second: PositiveInt = 100_000  # with pace = "rate"
     silence_ms: Milliseconds = 5000  # books are stale when nothing was heard for so long
-    gap_timeout_ms: Milliseconds = 1000
+    line_silence_ms: Milliseconds = 3000  # one of two lines is told to be silent when nothing came on it for so long
+    gap_wait_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 200  # that the other line may take to bring what is missing
+    gap_timeout_ms: Milliseconds = 1000  # without progress, until a gap is given up
     request_interval_ms: Milliseconds = 20
+    receive_batch: Annotated[int, Meta(ge=1, le=32)] = 16  # packets of one system call, while they come in bursts
+    kernel_stamps: bool = False  # the kernel's own receive times, as the hop `kernel`
+    busy_poll_us: Annotated[int, Meta(ge=0, le=1000)] = 0  # SO_BUSY_POLL: look into the network card's queue; 0: off
     orders_max: Annotated[int, Meta(ge=1024, le=2**26)] = 1 << 18
     levels_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 16
 
@@ -374,6 +385,10 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("engine.cpus", 'names no processor; say "auto" to leave the choice to the engine')
     if feed.kind == "file" and not feed.path:
         refuse("feed.path", 'feed.kind = "file" needs the path of a recorded feed')
+    if feed.b_address and (feed.b_address, feed.b_port) == (feed.address, feed.port):
+        refuse("feed.b_port", "the second line is the first one: give it an address or a port of its own")
+    if feed.rerequest2_host and not feed.rerequest_host:
+        refuse("feed.rerequest2_host", "a second server needs a first one: set feed.rerequest_host")
     features = config.signal.features
     if bool(features.bar_ns) == bool(features.bar_trades):
         refuse("signal.features.bar_ns", "exactly one of bar_ns and bar_trades must be set; the other is 0")

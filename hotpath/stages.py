@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import mmap
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 from ffi import ffi, lib
-from hotpath import intents, segments
+from hotpath import host, intents, segments
 from hotpath.config import Config, FeedConfig
 from hotpath.engine import EngineSpec, huge_memory
 from hotpath.errors import StageError
@@ -31,6 +32,11 @@ VENUE = {"paper": lib.VENUE_PAPER, "ouch50": lib.VENUE_OUCH50, "ouch42": lib.VEN
 WAIT = {"spin": lib.WAIT_SPIN, "yield": lib.WAIT_YIELD, "park": lib.WAIT_PARK}
 RECEIVE_INTERVAL_NS = 2000  # between two looks at the venue's socket: an answer may wait so long, the path need not
 MILLISECOND_NS = 1_000_000
+MICROSECOND_NS = 1_000
+SO_TIMESTAMPNS = 35  # Linux's numbers, which Python does not name
+SO_RXQ_OVFL = 40
+SO_BUSY_POLL = 46
+SO_PREFER_BUSY_POLL = 69
 
 
 class ProcessStages:
@@ -194,12 +200,27 @@ class ProcessStages:
 
     def _line(self, config: FeedConfig, context: Any) -> Any:
         line = self._keep(ffi.cast("line *", self._memory(lib.line_bytes())))
-        line.socket = self._keep(open_feed_socket(config)).fileno()
-        line.request_socket = -1
-        if config.rerequest_host:
-            line.request_socket = self._keep(open_request_socket(config)).fileno()
+        targets = [(config.address, config.port, config.interface)]
+        if config.b_address:
+            targets.append((config.b_address, config.b_port, config.b_interface))
+        for index, (address, port, interface) in enumerate(targets):
+            line.side[index].socket = self._keep(open_feed_socket(config, address, port, interface=interface)).fileno()
+        line.sides = len(targets)
+        servers = [
+            (config.rerequest_host, config.rerequest_port),
+            (config.rerequest2_host, config.rerequest2_port),
+        ]
+        for index, (server_host, port) in enumerate(servers):
+            server = self._keep(open_request_socket(server_host, port)) if server_host else None
+            line.request_socket[index] = server.fileno() if server else -1
+        line.request_tries = config.request_tries
+        line.batch_max = config.receive_batch
+        line.gap_wait_ns = config.gap_wait_us * MICROSECOND_NS
         line.gap_timeout_ns = config.gap_timeout_ms * MILLISECOND_NS
         line.request_interval_ns = config.request_interval_ms * MILLISECOND_NS
+        line.line_silence_ns = config.line_silence_ms * MILLISECOND_NS
+        line.session_wait_ns = config.silence_ms * MILLISECOND_NS
+        line.hops = context.hops if config.kernel_stamps else ffi.NULL
         line.clock = context.clock
         line.counter = context.page.counter
         if config.session:
@@ -352,28 +373,52 @@ def intents_path(config: Config) -> Path:
     return Path(config.gateway.intents_dir or config.engine.state_dir) / f"{config.engine.name}.intents"
 
 
-def open_feed_socket(config: FeedConfig) -> socket.socket:
+def open_feed_socket(config: FeedConfig, address: str, port: int, *, interface: str) -> socket.socket:
     """A bound, non-blocking UDP socket; joined to the group when the address is multicast."""
-    address = socket.gethostbyname(config.address)
+    resolved = socket.gethostbyname(address)
     feed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     feed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     feed.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    feed.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+    if config.kernel_stamps:
+        feed.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    if config.busy_poll_us:
+        busy_poll(feed, config.busy_poll_us)
     try:
-        feed.bind((address, config.port))
-        if 224 <= int(address.split(".")[0]) <= 239:
-            group = socket.inet_aton(address) + socket.inet_aton(socket.gethostbyname(config.interface))
+        feed.bind((resolved, port))
+        if 224 <= int(resolved.split(".")[0]) <= 239:
+            group = socket.inet_aton(resolved) + socket.inet_aton(socket.gethostbyname(interface))
             feed.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
     except OSError as error:
-        raise StageError(f"feed: cannot listen on {config.address}:{config.port}: {error.strerror}") from None
+        feed.close()
+        raise StageError(f"feed: cannot listen on {address}:{port}: {error.strerror}") from None
     feed.setblocking(False)
     return feed
 
 
-def open_request_socket(config: FeedConfig) -> socket.socket:
-    """A non-blocking UDP socket connected to the retransmission server."""
+def busy_poll(feed: socket.socket, busy_poll_us: int) -> None:
+    """Let a receive look into the network card's queue itself; said on standard error where it is not allowed."""
+    try:
+        feed.setsockopt(socket.SOL_SOCKET, SO_BUSY_POLL, busy_poll_us)
+        feed.setsockopt(socket.SOL_SOCKET, SO_PREFER_BUSY_POLL, 1)
+    except OSError as error:
+        denial = host.Denial(
+            f"the feed's sockets do not busy-poll for {busy_poll_us} us",
+            f"SO_BUSY_POLL: {error.strerror}",
+            f"the capability CAP_NET_ADMIN, or sysctl -w net.core.busy_read={busy_poll_us}",
+        )
+        print(f"feed: {denial}", file=sys.stderr, flush=True)
+
+
+def open_request_socket(server: str, port: int) -> socket.socket:
+    """A non-blocking UDP socket connected to a retransmission server."""
     request = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    request.connect((config.rerequest_host, config.rerequest_port))
+    try:
+        request.connect((server, port))
+    except OSError as error:
+        request.close()
+        raise StageError(f"feed: no way to the retransmission server {server}:{port}: {error}") from None
     request.setblocking(False)
     return request
 

@@ -112,9 +112,11 @@ enum event_type {
     RAW_SESSION,        /* a session began or changed; bytes hold its name */
     RAW_GAP,            /* messages missing: session_sequence is the first, quantity in `total` */
     RAW_GAP_CLOSED,     /* the line is whole again */
-    RAW_GAP_LOST,       /* the gap will not be filled; the books stay stale */
+    RAW_GAP_LOST,       /* the gap will not be filled; the books stay stale. bytes[0] = enum gap_reason */
     RAW_SILENT,         /* nothing heard for the time allowed */
     RAW_SESSION_END,
+    RAW_LINE_SILENT,    /* one of two lines fell silent while the other speaks: `total` = which (0 A, 1 B) */
+    RAW_LINE_HEARD,     /* and speaks again */
     /* norm: orders */
     NORM_ADD = 16,      /* order_ref rests at price for quantity */
     NORM_EXECUTE,       /* quantity of order_ref executed at its own price; reference = match */
@@ -132,11 +134,13 @@ enum event_type {
     NORM_SYSTEM,        /* order_ref = the venue's event code (ASCII) */
     NORM_COLLAR,        /* price = reference, quantity = lower ticks, reference = upper ticks */
     NORM_NOTICE,        /* another message of the venue, kept for the record: order_ref = its type */
-    NORM_GAP,           /* messages lost: books stale from here; quantity = how many */
+    NORM_GAP,           /* messages lost: books stale from here; quantity = how many, reference = enum
+                           gap_reason once they are lost for good, 0 while they may still come */
     NORM_WHOLE,         /* books whole again */
     NORM_SILENT,        /* the venue fell silent: books stale */
     NORM_OPERATIONAL,   /* the market's own halt, beside its trading state: order_ref = enum trading_state,
                            reference = the market (ASCII) */
+    NORM_LINE,          /* one of two feed lines: order_ref = which (ASCII A, B), quantity = 1 speaks, 0 silent */
     /* signal */
     SIGNAL_NEW = 64,
     SIGNAL_REPLACE,
@@ -176,6 +180,14 @@ enum event_flag {
     FLAG_SHORT = 64,        /* sell short */
     FLAG_OWN = 128,         /* concerns an order of this engine */
     FLAG_RECOVERED = 256    /* arrived by retransmission or sequenced replay */
+};
+
+/* Why a gap was given up. */
+enum gap_reason {
+    GAP_NO_SERVER = 1, /* nobody to ask */
+    GAP_UNANSWERED,    /* asked, and nothing came */
+    GAP_WRONG_ANSWERS, /* what came was not what was asked for */
+    GAP_STALLED        /* a part came, the rest did not */
 };
 
 enum trading_state { STATE_UNKNOWN, STATE_TRADING, STATE_HALTED, STATE_PAUSED, STATE_QUOTATION };
@@ -500,6 +512,39 @@ enum feed_counter {
     FEED_STALE,             /* gauge: 1 while books are stale */
     FEED_LIVE_ORDERS,       /* gauge */
     FEED_NEGATIVE_HOPS,
+    /* packets not used, by reason; FEED_PACKETS is the sum of these, of used, heartbeats and held ones */
+    FEED_PACKETS_USED,
+    FEED_PACKETS_DUPLICATE,
+    FEED_PACKETS_MALFORMED,
+    FEED_PACKETS_OTHER_SESSION,
+    FEED_PACKETS_OLD_SESSION,
+    FEED_PACKETS_UNBELIEVED,
+    FEED_PACKETS_NO_STASH,
+    FEED_PACKETS_NO_ROOM,
+    FEED_PACKETS_WRONG_ANSWER,
+    FEED_PACKETS_LEFT,      /* kept aside when their session was left */
+    FEED_PACKETS_HELD,      /* gauge: kept aside now */
+    /* messages in sound packets: in = taken + duplicates + dropped, and those of held packets */
+    FEED_MESSAGES_IN,
+    FEED_MESSAGES_TAKEN,
+    FEED_MESSAGES_DROPPED,
+    /* each line: the same five, A then B */
+    FEED_A_PACKETS,
+    FEED_A_FIRST,           /* packets that came first on it */
+    FEED_A_LATE,            /* packets whose messages were all here already */
+    FEED_A_LOST,            /* gauge: messages that it went past and did not bring since */
+    FEED_A_SILENT,          /* gauge */
+    FEED_B_PACKETS,
+    FEED_B_FIRST,
+    FEED_B_LATE,
+    FEED_B_LOST,
+    FEED_B_SILENT,
+    FEED_LINE_SILENCES,
+    FEED_DIVERGENCES,       /* copies of one packet with other bytes */
+    FEED_HOLES_FILLED,      /* by the other line or a packet out of order, before they were gaps */
+    FEED_REQUEST_TIMEOUTS,
+    FEED_SERVER_SWITCHES,
+    FEED_KERNEL_DROPS,      /* packets that the sockets' buffers had no room for */
     FEED_COUNTERS
 };
 
@@ -609,6 +654,7 @@ enum hop {
     HOP_ORDER_GATEWAY, /* order published to frame encoded and intent stored */
     HOP_ORDER_PATH,    /* T0 to T1 */
     HOP_ACK,      /* frame handed over to the venue's answer in user memory */
+    HOP_KERNEL,   /* the kernel's stamp of a packet to its bytes in user memory: before T0 */
     HOPS_MAX
 };
 

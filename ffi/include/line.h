@@ -1,67 +1,141 @@
-/* line.h: one MoldUDP64 line: UDP packets in, messages in sequence into the raw ring.
+/* line.h: a MoldUDP64 stream, on one line or two: UDP packets in, messages in sequence into the raw ring.
  *
- *   packet: sequence < expected   duplicate, or its head is: drop, or skip the head
- *           sequence == expected  publish its messages
- *           sequence > expected   a gap: RAW_GAP, keep the packet aside, ask for what is missing
+ *   line A --.                 .-- sequence < expected   here already: drop, or skip the head
+ *            +-> one sequence -+-- sequence == expected  publish its messages
+ *   line B --'                 '-- sequence > expected   a hole: keep the packet aside, wait, ask
  *
- * While a gap is open, later packets wait in a preallocated stash, ordered by sequence; requests follow
- * each other as their answers come (a server answers with what one packet holds), and are repeated until the gap is filled (RAW_GAP_CLOSED) or `gap_timeout_ns` has passed without progress
- * (RAW_GAP_LOST, and the line goes on from the first packet it holds). Heartbeats reveal gaps at the end
- * of a burst. Each RAW_GAP is followed by one of RAW_GAP_CLOSED, RAW_GAP_LOST and RAW_SESSION before the
- * next; what is published is in sequence, once, and what is skipped is what the RAW_GAP_LOSTs count.
+ *   hole --(the other line, or a packet out of order, brings it)--> filled: nobody is told
+ *    |
+ *    '--(every line that speaks has gone past it, or `gap_wait_ns` is over)--> RAW_GAP, requests
+ *         |--(a server answers)--> RAW_GAP_CLOSED
+ *         '--(`gap_timeout_ns` without progress)--> RAW_GAP_LOST with its reason; on from what is here
  *
- * A new session is believed once the old one has ended; its first message is number 1, whatever comes
- * first. A packet that raw has no room for is left unread, and one given in is dropped like a lost one.
+ * Both lines carry the same packets; whichever comes first is used. What one line loses and the other brings
+ * is no gap. A line that falls silent while the other speaks is told (RAW_LINE_SILENT, RAW_LINE_HEARD): that is
+ * no staleness, but one more loss would be.
+ *
+ * While a hole is open, later packets wait in a preallocated stash; requests follow each other as their answers
+ * come (a server answers with what one packet holds). A server that does not answer `request_tries` times is
+ * left for the next one. Heartbeats reveal holes at the end of a burst. Each RAW_GAP is followed by one of
+ * RAW_GAP_CLOSED, RAW_GAP_LOST and RAW_SESSION before the next; what is published is in sequence, once, and what
+ * is skipped is what the RAW_GAP_LOSTs count.
+ *
+ * Belief. One packet alone may not move the stream by more than LINE_AHEAD_MAX: beyond, it is held until a second
+ * packet near it, its copy on the other line, or a heartbeat confirms it. A new session is believed once the old
+ * one has ended, or has been silent for `session_wait_ns` while two packets of the other came; its first message
+ * is number 1, whatever comes first. A session that was left is never believed again.
+ *
+ * Every packet received has one fate, and a counter for it: see the table in docs/feed.md. A packet that raw
+ * has no room for is left unread, and one given in is dropped like a lost one.
  */
 #pragma once
 #include "layout.h"
 #include "moldudp.h"
 #include "ring.h"
 
-#define LINE_STASH_MAX 1024      /* packets kept aside while a gap is open */
+#define LINE_SIDES_MAX 2
+#define LINE_SERVERS_MAX 2
+#define LINE_STASH_MAX 1024      /* packets kept aside while a hole is open */
 #define LINE_REQUEST_MAX 1000    /* messages asked for in one request */
+#define LINE_AHEAD_MAX 4096      /* messages that one packet alone may move the stream */
+#define LINE_BATCH_MAX 32        /* packets taken in one system call */
+#define LINE_SEEN_MAX 4096       /* packets remembered to compare their copies */
+#define LINE_SESSIONS_MAX 8      /* sessions remembered after they were left */
+
+enum line_source { LINE_A, LINE_B, LINE_ANSWER };
 
 typedef struct {
     uint64_t sequence;
     uint64_t ingress_time_ns;
     uint32_t size;
     uint32_t count; /* messages */
+    uint32_t source; /* enum line_source */
+    uint32_t reserved;
     uint8_t bytes[MOLD_PACKET_MAX + 8];
 } line_packet;
 
+/* One of the two copies of the stream. */
 typedef struct {
-    int32_t socket;          /* bound, non-blocking; the caller's */
-    int32_t request_socket;  /* connected to the retransmission server, non-blocking; -1 = there is none */
-    uint64_t expected;       /* next sequence to publish; 0 = not yet known */
-    uint64_t gap_start_time_ns; /* when the gap was found, or last grew shorter */
-    uint64_t gap_end;        /* first sequence known to exist after the gap; 0 = no gap is open */
-    uint64_t gap_expected;   /* `expected` at gap_start_time_ns */
-    uint64_t request_time_ns;
-    uint64_t request_end;    /* first sequence after the last request; 0 = none was sent */
+    uint64_t next;          /* first sequence after all that it brought; 0 = nothing yet */
+    uint64_t heard_time_ns; /* a packet of our session, or a late one of the last */
+    int32_t socket;         /* bound, non-blocking; the caller's; -1 = packets are given in */
+    uint32_t silent;        /* 1 after its silence was told */
+    uint32_t hot;           /* the last look found something: take many at a time */
+    uint32_t kernel_drops;  /* as the kernel counts them */
+} line_side;
+
+/* What a packet looked like, for its copies. */
+typedef struct {
+    uint64_t sequence; /* 0 = free */
+    uint64_t digest;   /* of its bytes; 0 while there is one line */
+    uint32_t count;
+    uint32_t sides;    /* bit by enum line_source: who brought it */
+} line_seen;
+
+typedef struct {
+    /* the caller's, before the first packet */
+    line_side side[LINE_SIDES_MAX];
+    uint32_t sides;          /* lines in use: 1 or 2 */
+    uint32_t batch_max;      /* packets of one system call; 0 = one */
+    int32_t request_socket[LINE_SERVERS_MAX]; /* connected, non-blocking; -1 = there is none. The first comes first */
+    uint64_t gap_wait_ns;    /* that a hole may be filled without being a gap */
     uint64_t gap_timeout_ns;
     uint64_t request_interval_ns;
-    uint64_t heard_time_ns;
-    uint32_t stash_count;
-    uint32_t ended;          /* end of session seen */
-    uint32_t request_max;    /* messages to ask for at a time: twice the last answer; 0 = none came yet */
+    uint64_t line_silence_ns; /* 0 = the silence of one line is not watched */
+    uint64_t session_wait_ns; /* 0 = only an ended session is left */
+    uint32_t request_tries;  /* requests without an answer before the other server is asked */
     uint32_t reserved0;
+    uint64_t *counter;       /* of the feed, by enum feed_counter */
+    histogram *hops;         /* of the feed, or NULL: HOP_KERNEL is recorded here */
+    const clock_page *clock;
     char session[10];
     uint8_t pinned_session;  /* 1: other sessions than `session` are counted and dropped */
-    uint8_t reserved[5];
-    uint64_t *counter;       /* of the feed, by enum feed_counter */
-    const clock_page *clock;
+    /* the line's own */
+    uint8_t followed;        /* 1 once a packet of `session` has come */
+    uint8_t confirmed;       /* 1 once a second packet agrees with where the session was taken up */
+    uint8_t ended;           /* end of session reached */
+    uint8_t gap_open;        /* RAW_GAP is published */
+    uint8_t doubt_held;      /* `doubt` holds a packet, or a heartbeat */
+    uint64_t expected;       /* next sequence to publish; 0 = not yet known. The caller may set it */
+    uint64_t highest;        /* first sequence after all that is believed to exist */
+    uint64_t end_sequence;   /* of the session, once its end was announced; 0 = not yet */
+    uint64_t gap_end;        /* first sequence known to exist after the holes; 0 = there is no hole */
+    uint64_t hole_end;       /* first sequence after the first hole; 0 = there is none */
+    uint64_t hole_expected;  /* `expected` when the first hole last grew shorter */
+    uint64_t hole_time_ns;   /* when the first hole was found */
+    uint64_t gap_start_time_ns; /* when the gap was found, or last grew shorter */
+    uint64_t gap_answers;    /* packets of this gap that a server gave and that were of use */
+    uint64_t gap_wrong;      /* and that were not what was asked for */
+    uint64_t request_time_ns;
+    uint64_t request_end;    /* first sequence after the last request; 0 = none was sent */
+    uint32_t request_max;    /* messages to ask for at a time: twice the last answer; 0 = none came yet */
+    uint32_t server;         /* that is asked now */
+    uint32_t tries;          /* requests to it since the last progress */
+    uint32_t left_count;     /* sessions left so far */
+    uint64_t heard_time_ns;  /* a packet of our session, on either line */
+    uint64_t watch_time_ns;  /* when the line began to watch for silence */
+    uint64_t clock_time_ns;  /* when the next was measured */
+    int64_t realtime_ns;     /* engine clock less CLOCK_REALTIME, which the kernel stamps with */
+    char left[LINE_SESSIONS_MAX][10];
+    char other_session[10];  /* of the last packet that was not ours */
+    uint8_t reserved1[6];
+    uint64_t other_sequence;
+    uint32_t stash_count;
+    uint32_t reserved2;
+    line_seen seen[LINE_SEEN_MAX];
     uint64_t stash_sequence[LINE_STASH_MAX]; /* 0 = the place is free */
     line_packet stash[LINE_STASH_MAX];
-    line_packet packet;      /* being received */
+    line_packet doubt;                 /* too far ahead to be believed alone */
+    line_packet batch[LINE_BATCH_MAX]; /* being received */
 } line;
 
 /* Raw slots that one packet may need; raw must hold more. */
 #define LINE_RAW_SLOTS_MIN 1024
 
-/* Receive up to `packets_max` packets without blocking and publish what is in order. Returns how many
- * messages were published. */
+/* Look at each line once, without blocking, and publish what is in order: up to `packets_max` packets of each, one
+ * where the last look found nothing. Returns how many messages were published. */
 uint32_t line_poll(line *line, ring_writer *raw, uint64_t now_ns, uint32_t packets_max);
-/* Take one packet as if it had been received: for replayed captures and tests. */
-uint32_t line_packet_in(line *line, ring_writer *raw, const uint8_t *bytes, uint32_t size, uint64_t now_ns);
-/* Bytes of a line, for the caller to allocate. */
+/* Take one packet as if `source` had received it: for replayed captures and tests. */
+uint32_t line_packet_in(line *line, ring_writer *raw, uint32_t source, const uint8_t *bytes, uint32_t size, uint64_t now_ns);
+/* Bytes of a line, for the caller to allocate and to clear. */
 uint64_t line_bytes(void);

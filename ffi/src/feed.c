@@ -28,7 +28,7 @@ static itch_context context_of(const feed_stage *feed) {
 static void front_end_poll(feed_stage *feed, uint64_t now_ns) {
     if (feed->source) source_poll(feed->source, &feed->raw, now_ns);
     if (feed->line) {
-        line_poll(feed->line, &feed->raw, now_ns, 1);
+        line_poll(feed->line, &feed->raw, now_ns, LINE_BATCH_MAX);
         feed->heard_time_ns = feed->line->heard_time_ns;
     }
 }
@@ -183,6 +183,11 @@ static void state_publish(feed_stage *feed, const raw_event *raw, uint8_t type) 
     event->header.instrument = NO_INSTRUMENT;
     event->header.origin_time_ns = raw->header.ingress_time_ns;
     if (type == NORM_GAP) event->quantity_lots = raw->total;
+    if (raw->header.type == RAW_GAP_LOST) event->reference = raw->bytes[0];
+    if (type == NORM_LINE) {
+        event->order_ref = 'A' + raw->total;
+        event->quantity_lots = raw->header.type == RAW_LINE_HEARD;
+    }
     feed->message_time_ns = raw->header.ingress_time_ns;
     norm_commit(feed, event, raw);
 }
@@ -208,6 +213,10 @@ static void state_apply(feed_stage *feed, const raw_event *raw) {
         counter[FEED_SILENCES]++;
         state_publish(feed, raw, NORM_SILENT);
         break;
+    case RAW_LINE_SILENT:
+    case RAW_LINE_HEARD: /* the other line speaks: told, and nothing is stale */
+        state_publish(feed, raw, NORM_LINE);
+        break;
     case RAW_SESSION:
         book_clear(feed->book, NO_INSTRUMENT);
         feed->gap_open = feed->gap_lost = 0;
@@ -220,7 +229,7 @@ static void state_apply(feed_stage *feed, const raw_event *raw) {
 
 /* Hearing anything ends a silence. */
 static void silence_end(feed_stage *feed, const raw_event *raw) {
-    if (!feed->silent || raw->header.type == RAW_SILENT) return;
+    if (!feed->silent || raw->header.type == RAW_SILENT || raw->header.type == RAW_LINE_SILENT) return;
     feed->silent = 0;
     feed->stage.page->counter[FEED_STALE] = stale(feed);
 }

@@ -43,10 +43,10 @@ static inline void raw_publish(ring_writer *raw, const raw_stamp *stamp, const u
     } while (offset < length);
 }
 
-/* Publish a state of the line: a gap of `missing` messages, silence, the end of a session. */
-static inline void raw_publish_state(ring_writer *raw, uint8_t type, uint64_t sequence, uint32_t missing, uint64_t now_ns) {
+/* A state of the line, to be committed: a gap of `missing` messages, silence, the end of a session. NULL: no room. */
+static inline raw_event *raw_claim_state(ring_writer *raw, uint8_t type, uint64_t sequence, uint32_t missing, uint64_t now_ns) {
     raw_event *event = ring_claim_inline(raw);
-    if (!event) return;
+    if (!event) return NULL;
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
     event->header.cause_sequence = sequence;
     event->header.ingress_time_ns = now_ns;
@@ -56,5 +56,18 @@ static inline void raw_publish_state(ring_writer *raw, uint8_t type, uint64_t se
     event->header.instrument = NO_INSTRUMENT;
     event->session_sequence = sequence;
     event->total = missing;
+    return event;
+}
+
+static inline void raw_publish_state(ring_writer *raw, uint8_t type, uint64_t sequence, uint32_t missing, uint64_t now_ns) {
+    if (raw_claim_state(raw, type, sequence, missing, now_ns)) ring_commit_inline(raw);
+}
+
+/* A gap given up, with its enum gap_reason. */
+static inline void raw_publish_lost(ring_writer *raw, uint64_t sequence, uint32_t missing, uint8_t reason, uint64_t now_ns) {
+    raw_event *event = raw_claim_state(raw, RAW_GAP_LOST, sequence, missing, now_ns);
+    if (!event) return;
+    event->length = 1;
+    event->bytes[0] = reason;
     ring_commit_inline(raw);
 }

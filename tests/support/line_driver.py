@@ -13,7 +13,21 @@ from tests.support.memory import Memory, Ring
 SESSION = b"SESSION001"
 MILLISECOND_NS = 1_000_000
 TIMEOUT_NS = 50 * MILLISECOND_NS
+WAIT_NS = MILLISECOND_NS // 5
 NOW_NS = 1_580_367_600_000_000_000
+
+# Why a packet was not used, as docs/feed.md lists them.
+REASONS = [
+    lib.FEED_PACKETS_DUPLICATE,
+    lib.FEED_PACKETS_MALFORMED,
+    lib.FEED_PACKETS_OTHER_SESSION,
+    lib.FEED_PACKETS_OLD_SESSION,
+    lib.FEED_PACKETS_UNBELIEVED,
+    lib.FEED_PACKETS_NO_STASH,
+    lib.FEED_PACKETS_NO_ROOM,
+    lib.FEED_PACKETS_WRONG_ANSWER,
+    lib.FEED_PACKETS_LEFT,
+]
 
 
 def packet(sequence: int, messages: list[bytes], *, session: bytes = SESSION, count: int | None = None) -> bytes:
@@ -40,7 +54,15 @@ def close_all(sockets: list[socket.socket]) -> None:
 class DrivenLine:
     """A line with a raw ring. `requests` holds what it asked of the retransmission server, as (first, count)."""
 
-    def __init__(self, *, capacity: int = 4096, server: bool = True, timeout_ns: int = TIMEOUT_NS) -> None:
+    def __init__(
+        self,
+        *,
+        capacity: int = 4096,
+        server: bool = True,
+        timeout_ns: int = TIMEOUT_NS,
+        sides: int = 1,
+        wait_ns: int = WAIT_NS,
+    ) -> None:
         self.memory = Memory(int(lib.line_bytes()))
         self.line = ffi.cast("line *", self.memory.pointer)
         self.raw = Ring("raw_event", "feed", capacity=capacity, dirty=True)
@@ -51,13 +73,15 @@ class DrivenLine:
         lib.clock_calibrate(self.clock, 0, 1)
         self.line.counter, self.line.clock = self.page.counter, self.clock
         self.line.gap_timeout_ns, self.line.request_interval_ns = timeout_ns, 5 * MILLISECOND_NS
-        self.line.socket = self.line.request_socket = -1
+        self.line.sides, self.line.gap_wait_ns, self.line.request_tries = sides, wait_ns, 3
+        for index in range(2):
+            self.line.side[index].socket = self.line.request_socket[index] = -1
         self.now_ns = NOW_NS
         self.sockets: list[socket.socket] = []
         if server:
             self.server, self.client = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             self.server.setblocking(False)
-            self.line.request_socket = self.client.fileno()
+            self.line.request_socket[0] = self.client.fileno()
             self.sockets += [self.server, self.client]
         self._finalizer = weakref.finalize(self, close_all, self.sockets)  # a test that fails does not close
 
@@ -65,10 +89,10 @@ class DrivenLine:
         """Let go of the sockets."""
         close_all(self.sockets)
 
-    def give(self, data: bytes, *, step_ns: int = 1000) -> int:
+    def give(self, data: bytes, *, source: int = lib.LINE_A, step_ns: int = 1000) -> int:
         """One packet, a little later than the last. Returns how many messages were published."""
         self.now_ns += step_ns
-        return int(lib.line_packet_in(self.line, self.writer, data, len(data), self.now_ns))
+        return int(lib.line_packet_in(self.line, self.writer, source, data, len(data), self.now_ns))
 
     def poll(self, *, step_ns: int = 0, packets_max: int = 1) -> int:
         """Let time pass; receive from sockets that there are."""
@@ -90,6 +114,21 @@ class DrivenLine:
 
     def counter(self, index: int) -> int:
         return int(self.page.counter[index])
+
+    def side(self, source: int) -> tuple[int, int, int, int, int]:
+        """(packets, first, late, lost, silent) of one line."""
+        start = lib.FEED_A_PACKETS + source * (lib.FEED_B_PACKETS - lib.FEED_A_PACKETS)
+        packets, first, late, lost, silent = (self.counter(start + offset) for offset in range(5))
+        return packets, first, late, lost, silent
+
+    def check_fates(self) -> None:
+        """Every packet, and every message in a sound packet, went exactly one way."""
+        fates = [lib.FEED_PACKETS_USED, lib.FEED_HEARTBEATS, *REASONS, lib.FEED_PACKETS_HELD]
+        assert self.counter(lib.FEED_PACKETS) == sum(self.counter(fate) for fate in fates)
+        places = [self.line.stash[index] for index, number in enumerate(self.line.stash_sequence) if number]
+        held = sum(place.count for place in places) + (self.line.doubt.count if self.line.doubt_held else 0)
+        ways = [lib.FEED_MESSAGES_TAKEN, lib.FEED_DUPLICATES, lib.FEED_MESSAGES_DROPPED]
+        assert self.counter(lib.FEED_MESSAGES_IN) == sum(self.counter(way) for way in ways) + held
 
     # ---- what came out ----
 
@@ -116,6 +155,11 @@ class DrivenLine:
     def states(self) -> list[tuple[int, int, Any]]:
         """Only the states of the line."""
         return [event for event in self.events() if len(event) == 3]
+
+    def reasons(self) -> list[int]:
+        """Why each lost gap was given up: enum gap_reason."""
+        lost = [event for event in self.raw.events() if event["header"]["type"] == lib.RAW_GAP_LOST]
+        return [int(event["bytes"][0]) for event in lost]
 
 
 def check_sequence(events: list[tuple[Any, ...]]) -> int:
