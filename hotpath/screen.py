@@ -28,7 +28,9 @@ WORK = {  # what a stage's events are
     "risk": ("signals", "signals"),
     "gateway": ("commands", "orders"),
 }
+OPTIONAL_HOPS = {"kernel"}  # recorded only where the configuration asks for it
 HOP_LABELS = {
+    "kernel": ("kernel to memory", "dim"),
     "wait": ("wait in packet", "dim"),
     "feed": ("feed, all events", ""),
     "order_feed": ("order: feed", ""),
@@ -163,6 +165,8 @@ def hop_table(hops: dict[str, HopStat]) -> Table:
     table.add_column("budget", justify="right", width=7)
     table.add_column("", width=6)
     for name, hop in hops.items():
+        if name in OPTIONAL_HOPS and not hop.count:
+            continue
         label, style = HOP_LABELS.get(name, (name, ""))
         spans = (hop.p50_ns, hop.p99_ns, hop.p999_ns, hop.max_ns)
         table.add_row(

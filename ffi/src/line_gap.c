@@ -1,4 +1,5 @@
 /* line_gap.c: holes in the sequence: packets kept aside, gaps told, retransmission. See include/line.h. */
+#include "line.h"
 #include "line_parts.h"
 #include <sys/socket.h>
 

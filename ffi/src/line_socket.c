@@ -1,5 +1,6 @@
 /* line_socket.c: the line's sockets: receiving in batches, kernel stamps, drops, silence. See include/line.h. */
 #define _GNU_SOURCE
+#include "line.h"
 #include "line_parts.h"
 #include "clock_inline.h"
 #include "histogram_inline.h"
