@@ -99,6 +99,10 @@ class FeedConfig(Section, frozen=True):
     busy_poll_us: Annotated[int, Meta(ge=0, le=1000)] = 0  # SO_BUSY_POLL: look into the network card's queue; 0: off
     orders_max: Annotated[int, Meta(ge=1024, le=2**26)] = 1 << 18
     levels_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 16
+    symbols: list[Annotated[str, Meta(min_length=1, max_length=15)]] = field(default_factory=list)  # empty: all
+    # a session joined after its first message: "stale" until a snapshot; "trust" each book until an order turns up
+    # whose add was never seen
+    late_start: Literal["stale", "trust"] = "stale"
 
 
 class FeaturesConfig(Section, frozen=True):

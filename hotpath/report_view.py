@@ -104,10 +104,16 @@ def _facts(report: RunReport) -> Table:
     table.add_column()
     rows = (
         ("decoded", feed["messages"], f"messages, {format_rate(report.messages_per_second)} a second"),
-        ("book", feed["book_updates"], f"updates; {feed['gaps']:,} gaps, {feed['gaps_lost']:,} of them lost"),
+        ("not used", feed["messages"] - feed["used"], _listed(report.stat.unused, "of the messages")),
+        (
+            "book",
+            feed["book_updates"],
+            f"updates; {feed['gaps']:,} gaps, {feed['gaps_lost']:,} of them lost; "
+            f"{feed['stale_instruments']:,} books stale at the end",
+        ),
         ("signals", signal["signals"], f"from {signal['evaluations']:,} evaluations"),
         ("approved", risk["approved"], "orders and cancels"),
-        ("rejected", risk["rejected"], _reasons(report.stat.rejects)),
+        ("rejected", risk["rejected"], _listed(report.stat.rejects, "by risk")),
         (
             "sent",
             gateway["new_orders"],
@@ -125,12 +131,12 @@ def _facts(report: RunReport) -> Table:
     return table
 
 
-def _reasons(rejects: Mapping[str, int]) -> str:
-    """ "12 collar, 3 throttle", most frequent first."""
-    if not rejects:
-        return "by risk"
-    ordered = sorted(rejects.items(), key=lambda item: -item[1])
-    return "by risk: " + ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in ordered)
+def _listed(reasons: Mapping[str, int], heading: str) -> str:
+    """ "by risk: 12 collar, 3 throttle", most frequent first."""
+    if not reasons:
+        return heading
+    ordered = sorted(reasons.items(), key=lambda item: -item[1])
+    return f"{heading}: " + ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in ordered)
 
 
 def _spin_line(report: RunReport) -> Table:

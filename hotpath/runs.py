@@ -63,10 +63,16 @@ def load_instruments(config: Config) -> refdata.Refdata:
 def traded_table(config: Config, data: refdata.Refdata) -> npt.NDArray[Any]:
     """The instruments, dtype ``instrument_entry``; only those in [signal] instruments are traded, if it names any.
 
+    Those that [feed] symbols leaves out are marked: the feed passes nothing of them on.
+
     Raises ConfigError when the configuration names a symbol that the reference data does not have.
     """
     known = set(data.symbols())
-    named = {"signal.instruments": config.signal.instruments, "risk.instruments": list(config.risk.instruments)}
+    named = {
+        "signal.instruments": config.signal.instruments,
+        "risk.instruments": list(config.risk.instruments),
+        "feed.symbols": config.feed.symbols,
+    }
     for key, symbols in named.items():
         unknown = [symbol for symbol in symbols if symbol not in known]
         if unknown:
@@ -75,6 +81,10 @@ def traded_table(config: Config, data: refdata.Refdata) -> npt.NDArray[Any]:
     if config.signal.instruments:
         wanted = np.isin(table["symbol"], [symbol.encode() for symbol in config.signal.instruments])
         table["flags"][~wanted] &= ~np.uint32(lib.INSTRUMENT_TRADED)
+    if config.feed.symbols:
+        kept = np.isin(table["symbol"], [symbol.encode() for symbol in config.feed.symbols])
+        table["flags"][~kept] &= ~np.uint32(lib.INSTRUMENT_TRADED)
+        table["flags"][~kept] |= np.uint32(lib.INSTRUMENT_FILTERED)
     return table
 
 

@@ -201,7 +201,7 @@ def outcome_table(stat: EngineStat) -> Table:
     table.add_row(
         " market",
         _facts(
-            Text("books stale", "bold red") if stale else Text("books whole", "green"),
+            _books(stale, count("feed", "stale_instruments")),
             _fact("updates", count("feed", "book_updates")),
             _fact("live orders", count("feed", "live_orders")),
             _fact("gaps", count("feed", "gaps"), "yellow"),
@@ -377,6 +377,15 @@ def _last_heard(stat: EngineStat) -> int:
 
 def _table() -> Table:
     return Table(box=None, header_style="dim", padding=(0, 0, 0, 1))
+
+
+def _books(stale: int, stale_instruments: int) -> Text:
+    """Whether the books can be believed: all of them, none, or all but some."""
+    if stale:
+        return Text("books stale", "bold red")
+    if stale_instruments:
+        return Text(f"{stale_instruments:,} books stale", "bold yellow")
+    return Text("books whole", "green")
 
 
 def _fact(name: str, number: int, style: str = "") -> Text:

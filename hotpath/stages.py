@@ -146,6 +146,7 @@ class ProcessStages:
         feed.batch_max = self._feed_batch_max()
         feed.midnight_ns = self.spec.midnight_ns
         feed.silence_ns = config.silence_ms * MILLISECOND_NS if config.kind == "mold" else 0
+        feed.trust_late_start = config.late_start == "trust"
         feed.book = self._book(config)
         if config.kind == "file":
             feed.source = self._source(config)

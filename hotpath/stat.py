@@ -34,11 +34,22 @@ from hotpath.topology import (
 HOP_BUDGET_NS = {"order_feed": 300, "order_signal": 400, "order_risk": 150, "order_gateway": 300}
 PATH_BUDGET_NS = {1: 1500, 2: 2000, 4: 2500}
 GAUGES = {
-    "feed": {"stale", "live_orders", "packets_held", "a_lost", "a_silent", "b_lost", "b_silent"},
+    "feed": {"stale", "live_orders", "stale_instruments", "packets_held", "a_lost", "a_silent", "b_lost", "b_silent"},
     "signal": set[str](),
     "risk": {"open_orders", "position_lots", "gross_value_micros", "cash_micros", "pnl_micros", "mode"},
     "gateway": {"session_up", "open_orders"},
 }
+# Why the feed did not use a message: messages = used + these (docs/feed.md).
+UNUSED_REASONS = (
+    "unknown_type",
+    "bad_message",
+    "unknown_instrument",
+    "filtered",
+    "unknown_order",
+    "duplicate_order",
+    "book_full",
+    "bad_event",
+)
 SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
 
 
@@ -113,6 +124,12 @@ class EngineStat(Struct, frozen=True):
     def counter(self, stage: str, name: str) -> int:
         """A counter by its name, 0 when the stage has not been seen."""
         return self.stages[stage].counters.get(name, 0) if stage in self.stages else 0
+
+    @property
+    def unused(self) -> dict[str, int]:
+        """Messages that the feed did not use, by reason, those that happened, most frequent first."""
+        found = {reason: count for reason in UNUSED_REASONS if (count := self.counter("feed", reason))}
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @property
     def rejects(self) -> dict[str, int]:

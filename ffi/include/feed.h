@@ -4,6 +4,10 @@
  *
  * The front end decides what was received, in which order, and where it is whole; it runs in
  * feed_plan and writes that down in the raw ring. The turn is a function of the raw ring alone.
+ * A book that is known to lack something is not believed: FLAG_STALE on the events of its instrument
+ * alone, until a snapshot or a session begins it anew. A gap, a silence and a snapshot in the making
+ * concern all instruments. docs/feed.md has the reasons, and what each message not used is counted as.
+ *
  * A turn never starts a message that norm has no room for: a stalled reader of norm backs up into
  * raw, then into the socket, and comes back as a gap, which marks the books stale.
  */
@@ -24,7 +28,7 @@ typedef struct {
     source *source;       /* a recorded feed, or NULL */
     line *line;           /* a network line, or NULL */
     const instrument_entry *instruments;
-    uint32_t *locate;     /* 65536 entries: instrument by venue locate */
+    uint32_t *locate;     /* 65536 entries: instrument by venue locate, or what feed.c knows of it instead */
     uint32_t instrument_count;
     uint32_t batch_max;   /* raw events of one turn */
     uint64_t midnight_ns; /* of the trading day */
@@ -33,9 +37,15 @@ typedef struct {
     uint64_t message_time_ns; /* when the feed turned to the current message */
     uint64_t silence_reported_ns; /* the heard_time_ns whose silence was written down */
     uint32_t gap_open;
-    uint32_t gap_lost;     /* orders were missed for good: stale until the next session */
+    uint32_t gap_lost;     /* orders were missed for good: stale until a snapshot or the next session */
     uint32_t silent;
     uint32_t packet_start; /* the next message is the first of its packet */
+    uint32_t in_snapshot;  /* between the begin and the end of one */
+    uint32_t trust_late_start; /* 1: a session joined after its first message is believed until an order turns up
+                                  whose add was never seen; 0: stale until a snapshot */
+    uint32_t filtering;    /* some instruments are left out */
+    uint64_t origin_time_ns; /* of the last message decoded */
+    uint8_t partial[INSTRUMENTS_MAX]; /* 1: this book is not believed */
 } feed_stage;
 
 /* Prepare what the caller has filled in: locates from the instruments, an empty book. */

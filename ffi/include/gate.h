@@ -23,6 +23,7 @@
 
 #define GATE_STRATEGIES_MAX 256
 #define GATE_INPUTS 8 /* enum input_id */
+#define GATE_REFERENCE_STALE 1 /* reference_epoch of an instrument last heard of by a stale event: no market_epoch */
 
 typedef struct {
     int64_t position_lots;

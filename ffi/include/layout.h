@@ -109,14 +109,17 @@ enum event_type {
     EVENT_NONE,
     /* raw */
     RAW_MESSAGE = 1,    /* one venue message, exact bytes */
-    RAW_SESSION,        /* a session began or changed; bytes hold its name */
+    RAW_SESSION,        /* a session began or changed; bytes hold its name, session_sequence is its first message here */
     RAW_GAP,            /* messages missing: session_sequence is the first, quantity in `total` */
     RAW_GAP_CLOSED,     /* the line is whole again */
-    RAW_GAP_LOST,       /* the gap will not be filled; the books stay stale. bytes[0] = enum gap_reason */
+    RAW_GAP_LOST,       /* the gap will not be filled; the books stay stale until a snapshot or a session.
+                           bytes[0] = enum gap_reason */
     RAW_SILENT,         /* nothing heard for the time allowed */
     RAW_SESSION_END,
     RAW_LINE_SILENT,    /* one of two lines fell silent while the other speaks: `total` = which (0 A, 1 B) */
     RAW_LINE_HEARD,     /* and speaks again */
+    RAW_SNAPSHOT_BEGIN, /* books empty: `total` messages of a snapshot follow, then its end */
+    RAW_SNAPSHOT_END,   /* books are those before message session_sequence */
     /* norm: orders */
     NORM_ADD = 16,      /* order_ref rests at price for quantity */
     NORM_EXECUTE,       /* quantity of order_ref executed at its own price; reference = match */
@@ -135,12 +138,14 @@ enum event_type {
     NORM_COLLAR,        /* price = reference, quantity = lower ticks, reference = upper ticks */
     NORM_NOTICE,        /* another message of the venue, kept for the record: order_ref = its type */
     NORM_GAP,           /* messages lost: books stale from here; quantity = how many, reference = enum
-                           gap_reason once they are lost for good, 0 while they may still come */
+                           gap_reason once they are lost for good, 0 while they may still come. Of one
+                           instrument: its book cannot be believed */
     NORM_WHOLE,         /* books whole again */
     NORM_SILENT,        /* the venue fell silent: books stale */
     NORM_OPERATIONAL,   /* the market's own halt, beside its trading state: order_ref = enum trading_state,
                            reference = the market (ASCII) */
     NORM_LINE,          /* one of two feed lines: order_ref = which (ASCII A, B), quantity = 1 speaks, 0 silent */
+    NORM_CLEAR,         /* books are empty from here, as each follower's must be: a session began, or a snapshot */
     /* signal */
     SIGNAL_NEW = 64,
     SIGNAL_REPLACE,
@@ -426,7 +431,11 @@ typedef struct {
     uint64_t reserved;
 } instrument_entry;
 
-enum instrument_flag { INSTRUMENT_TRADED = 1, INSTRUMENT_RESTRICTED = 2 };
+enum instrument_flag {
+    INSTRUMENT_TRADED = 1,
+    INSTRUMENT_RESTRICTED = 2,
+    INSTRUMENT_FILTERED = 4 /* the feed keeps no book of it and passes nothing of it on */
+};
 
 /* ---- clock, stages, lockstep ---------------------------------------------------------------- */
 
@@ -499,7 +508,7 @@ enum feed_counter {
     FEED_HEARTBEATS,
     FEED_SESSIONS,
     FEED_SILENCES,
-    FEED_MALFORMED,
+    FEED_MALFORMED,         /* packets that are none, or of another session */
     FEED_UNKNOWN_TYPE,
     FEED_UNKNOWN_INSTRUMENT,
     FEED_UNKNOWN_ORDER,
@@ -545,6 +554,20 @@ enum feed_counter {
     FEED_REQUEST_TIMEOUTS,
     FEED_SERVER_SWITCHES,
     FEED_KERNEL_DROPS,      /* packets that the sockets' buffers had no room for */
+    /* messages = used + unknown_type + bad_message + unknown_instrument + filtered + unknown_order
+     *          + duplicate_order + book_full + bad_event */
+    FEED_USED,              /* decoded, and the book did what it said */
+    FEED_FILTERED,          /* of instruments that the configuration leaves out */
+    FEED_BAD_MESSAGE,       /* length or a field that its type cannot have */
+    FEED_BAD_EVENT,         /* price or quantity that the book cannot have: more than the order had, none at all */
+    FEED_STALE_INSTRUMENTS, /* gauge: books that cannot be believed, each for the first of these reasons */
+    FEED_PARTIAL_UNKNOWN_ORDER,
+    FEED_PARTIAL_DUPLICATE_ORDER,
+    FEED_PARTIAL_BOOK_FULL,
+    FEED_PARTIAL_BAD_EVENT,
+    FEED_PARTIAL_BAD_MESSAGE,
+    FEED_SNAPSHOTS,         /* taken over */
+    FEED_SNAPSHOT_MESSAGES, /* in them; counted among messages too */
     FEED_COUNTERS
 };
 

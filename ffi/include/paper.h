@@ -5,7 +5,8 @@
  * liquidity is used once); what is left rests at the back of its level's queue. It fills when an
  * execution at its price reaches past what stood ahead of it, when the market trades through its
  * price, or when an opposite order arrives that would have matched it. Cancels and executions of
- * orders ahead of it move it forward.
+ * orders ahead of it move it forward. When the market's books begin anew, ours wait for the snapshot
+ * and then stand at the back of their levels.
  *
  *                 paper_order --> pending (latency) --.
  *   paper_market -------------------------------------+--> copy of the book --> reports --> paper_poll

@@ -4,18 +4,34 @@
 #include "digest.h"
 #include "histogram_inline.h"
 #include "ring_inline.h"
+#include "wire_inline.h"
 #include <string.h>
 
 #define PREFETCH_AHEAD 4 /* messages whose book lines are fetched while earlier ones are applied */
 #define LOCATES 65536
 
+/* What stands in `locate` in place of an instrument. NO_INSTRUMENT: nothing was heard of it yet. */
+#define LOCATE_MISSED 4294967294u   /* messages were passed over before anybody said whose it is */
+#define LOCATE_FOREIGN 4294967293u  /* of a symbol that the reference data does not have */
+#define LOCATE_FILTERED 4294967292u /* of a symbol that the configuration leaves out */
+
+_Static_assert(LOCATE_FILTERED > INSTRUMENTS_MAX, "no instrument has the number of what is none");
+
+static uint32_t locate_of(const feed_stage *feed, uint32_t instrument) {
+    return feed->instruments[instrument].flags & INSTRUMENT_FILTERED ? LOCATE_FILTERED : instrument;
+}
+
 void feed_init(feed_stage *feed) {
     for (uint32_t i = 0; i < LOCATES; i++) feed->locate[i] = NO_INSTRUMENT;
-    for (uint32_t i = 0; i < feed->instrument_count; i++)
+    feed->filtering = 0;
+    for (uint32_t i = 0; i < feed->instrument_count; i++) {
+        if (feed->instruments[i].flags & INSTRUMENT_FILTERED) feed->filtering = 1;
         if (feed->instruments[i].venue_locate && feed->instruments[i].venue_locate < LOCATES)
-            feed->locate[feed->instruments[i].venue_locate] = i;
+            feed->locate[feed->instruments[i].venue_locate] = locate_of(feed, i);
+    }
+    memset(feed->partial, 0, sizeof feed->partial);
     feed->packet_start = 1;
-    feed->gap_open = feed->gap_lost = feed->silent = 0;
+    feed->gap_open = feed->gap_lost = feed->silent = feed->in_snapshot = 0;
     if (feed->stage.lockstep && feed->source) feed->source->pace = SOURCE_FLAT_OUT; /* virtual time has no pace */
 }
 
@@ -71,40 +87,108 @@ void feed_plan(feed_stage *feed, turn_plan *plan) {
 
 /* ---- one raw event ------------------------------------------------------------------------------ */
 
-static uint32_t stale(const feed_stage *feed) { return feed->gap_open | feed->gap_lost | feed->silent; }
-
-/* A locate is the venue's number for the day; the directory message says whose it is today. */
-static void directory_learn(feed_stage *feed, const raw_event *raw) {
-    itch_message message;
-    if (itch_decode(raw->bytes, raw->length, &message) != ITCH_OK) return;
-    char symbol[sizeof feed->instruments[0].symbol] = {0};
-    for (uint32_t i = 0; i < sizeof message.stock && message.stock[i] != ' '; i++) symbol[i] = message.stock[i];
-    uint32_t known = feed->locate[message.locate];
-    if (known != NO_INSTRUMENT && memcmp(feed->instruments[known].symbol, symbol, sizeof symbol) == 0) return;
-    feed->locate[message.locate] = NO_INSTRUMENT;
-    for (uint32_t i = 0; i < feed->instrument_count; i++)
-        if (memcmp(feed->instruments[i].symbol, symbol, sizeof symbol) == 0) {
-            feed->locate[message.locate] = i;
-            return;
-        }
+static uint32_t stale(const feed_stage *feed) {
+    return feed->gap_open | feed->gap_lost | feed->silent | feed->in_snapshot;
 }
 
-static void count_status(uint64_t *counter, int status) {
+static uint32_t stale_of(const feed_stage *feed, uint32_t instrument) {
+    return stale(feed) | (instrument < INSTRUMENTS_MAX ? feed->partial[instrument] : 0);
+}
+
+/* This instrument's book lacks something, or holds what it should not. 1 when that is news. */
+static int partial_mark(feed_stage *feed, uint32_t instrument, uint32_t reason) {
+    uint64_t *counter = feed->stage.page->counter;
+    if (instrument >= feed->instrument_count || feed->partial[instrument]) return 0;
+    feed->partial[instrument] = 1;
+    counter[reason]++;
+    counter[FEED_STALE_INSTRUMENTS]++;
+    return 1;
+}
+
+static void books_clear(feed_stage *feed) {
+    book_clear(feed->book, NO_INSTRUMENT);
+    memset(feed->partial, 0, sizeof feed->partial);
+    feed->stage.page->counter[FEED_STALE_INSTRUMENTS] = 0;
+}
+
+/* ---- whose message -------------------------------------------------------------------------------- */
+
+/* The instrument of a symbol as the wire pads it, or why there is none. */
+static uint32_t symbol_find(const feed_stage *feed, const char *stock) {
+    char symbol[sizeof feed->instruments[0].symbol] = {0};
+    for (uint32_t i = 0; i < sizeof(((itch_message *)0)->stock) && stock[i] != ' '; i++) symbol[i] = stock[i];
+    for (uint32_t i = 0; i < feed->instrument_count; i++)
+        if (memcmp(feed->instruments[i].symbol, symbol, sizeof symbol) == 0) return locate_of(feed, i);
+    return feed->filtering ? LOCATE_FILTERED : LOCATE_FOREIGN;
+}
+
+static int speaks_of(const feed_stage *feed, uint32_t instrument, const char *stock) {
+    const char *symbol = feed->instruments[instrument].symbol;
+    for (uint32_t i = 0; i < sizeof(((itch_message *)0)->stock); i++)
+        if ((stock[i] == ' ' ? 0 : stock[i]) != symbol[i]) return 0;
+    return 1;
+}
+
+/* A locate is the venue's number for the day. The directory message says whose it is today; where the
+ * beginning of the day was missed, any message that bears a symbol does. */
+static void locate_learn(feed_stage *feed, const raw_event *raw, uint16_t locate) {
+    itch_message message;
+    uint32_t *known = &feed->locate[locate], before = *known;
+    if (itch_decode(raw->bytes, raw->length, &message) != ITCH_OK || message.locate != locate) return;
+    if (!message.stock[0]) { /* of a type that names none */
+        if (itch_order_ref(raw->bytes, raw->length)) *known = LOCATE_MISSED;
+        return;
+    }
+    if (before < feed->instrument_count && speaks_of(feed, before, message.stock)) return;
+    *known = symbol_find(feed, message.stock);
+    if (before == LOCATE_MISSED) partial_mark(feed, *known, FEED_PARTIAL_UNKNOWN_ORDER);
+}
+
+/* What `locate` holds for this message: an instrument, or a reason. */
+static uint32_t locate_look_up(feed_stage *feed, const raw_event *raw) {
+    if (raw->length < 3) return NO_INSTRUMENT;
+    uint16_t locate = wire_load16(raw->bytes + 1);
+    if (!locate) return NO_INSTRUMENT; /* the market's own */
+    int open = feed->locate[locate] == NO_INSTRUMENT || feed->locate[locate] == LOCATE_MISSED;
+    if (__builtin_expect(open || raw->bytes[0] == 'R', 0)) locate_learn(feed, raw, locate);
+    return feed->locate[locate];
+}
+
+/* ---- what became of it ------------------------------------------------------------------------------ */
+
+static void count_refused(uint64_t *counter, int status) {
     switch (status) {
     case ITCH_UNKNOWN_INSTRUMENT: counter[FEED_UNKNOWN_INSTRUMENT]++; break;
     case ITCH_UNKNOWN_TYPE: counter[FEED_UNKNOWN_TYPE]++; break;
-    default: counter[FEED_MALFORMED]++; break;
+    default: counter[FEED_BAD_MESSAGE]++; break;
     }
 }
 
-static void count_applied(uint64_t *counter, int status) {
+/* Whatever the book refused it does not hold, or should not have held: then it is not the venue's. */
+static void count_applied(feed_stage *feed, int status, uint32_t instrument) {
+    uint64_t *counter = feed->stage.page->counter;
     switch (status) {
-    case BOOK_OK: counter[FEED_BOOK_UPDATES]++; break;
-    case BOOK_UNKNOWN_ORDER: counter[FEED_UNKNOWN_ORDER]++; break;
-    case BOOK_DUPLICATE_ORDER: counter[FEED_DUPLICATE_ORDER]++; break;
-    case BOOK_FULL: counter[FEED_BOOK_FULL]++; break;
-    case BOOK_BAD_EVENT: counter[FEED_MALFORMED]++; break;
-    default: break;
+    case BOOK_OK:
+        counter[FEED_BOOK_UPDATES]++;
+        counter[FEED_USED]++;
+        break;
+    case BOOK_UNKNOWN_ORDER:
+        counter[FEED_UNKNOWN_ORDER]++;
+        partial_mark(feed, instrument, FEED_PARTIAL_UNKNOWN_ORDER);
+        break;
+    case BOOK_DUPLICATE_ORDER:
+        counter[FEED_DUPLICATE_ORDER]++;
+        partial_mark(feed, instrument, FEED_PARTIAL_DUPLICATE_ORDER);
+        break;
+    case BOOK_FULL:
+        counter[FEED_BOOK_FULL]++;
+        partial_mark(feed, instrument, FEED_PARTIAL_BOOK_FULL);
+        break;
+    case BOOK_BAD_EVENT:
+        counter[FEED_BAD_EVENT]++;
+        partial_mark(feed, instrument, FEED_PARTIAL_BAD_EVENT);
+        break;
+    default: counter[FEED_USED]++; break; /* BOOK_IGNORED: of a type that no book holds */
     }
 }
 
@@ -141,7 +225,7 @@ static void norm_commit(feed_stage *feed, norm_event *event, const raw_event *ra
     event->header.cause_input = INPUT_RAW;
     event->header.ingress_time_ns = feed->message_time_ns;
     event->header.publish_time_ns = now;
-    event->header.flags |= (uint16_t)((stale(feed) ? FLAG_STALE : 0) |
+    event->header.flags |= (uint16_t)((stale_of(feed, event->header.instrument) ? FLAG_STALE : 0) |
                                       (raw->header.flags & (FLAG_PACKET_END | FLAG_RECOVERED)));
     stage_digest(&feed->stage, norm_word(event));
     ring_commit_inline(&feed->norm);
@@ -150,39 +234,15 @@ static void norm_commit(feed_stage *feed, norm_event *event, const raw_event *ra
     feed->stage.page->counter[FEED_EVENTS]++;
 }
 
-static void message_decode(feed_stage *feed, const raw_event *raw) {
-    uint64_t *counter = feed->stage.page->counter;
-    if (raw->offset == 0) counter[FEED_MESSAGES]++;
-    norm_event *event = ring_claim_inline(&feed->norm);
-    if (!event) { /* a replay whose norm ring is smaller than the plan saw */
-        feed->stage.page->error = STAGE_ERROR_RESOURCE;
-        return;
-    }
-    if (raw->length != raw->total) { /* ITCH has no message longer than one slot */
-        if (raw->offset == 0) counter[FEED_MALFORMED]++;
-        return;
-    }
-    itch_context context = context_of(feed);
-    if (raw->length && raw->bytes[0] == 'R') directory_learn(feed, raw);
-    int status = itch_normalise(&context, raw->bytes, raw->length, event);
-    if (status != ITCH_OK) {
-        count_status(counter, status);
-        return;
-    }
-    count_applied(counter, book_apply(feed->book, event));
-    if (event->header.flags & FLAG_TOP) counter[FEED_TOP_CHANGES]++;
-    norm_commit(feed, event, raw);
-}
-
-/* A state of the line, as an event for all instruments. */
-static void state_publish(feed_stage *feed, const raw_event *raw, uint8_t type) {
+/* A state of the line, as an event for all instruments or of one. */
+static void state_publish(feed_stage *feed, const raw_event *raw, uint8_t type, uint32_t instrument) {
     norm_event *event = ring_claim_inline(&feed->norm);
     if (!event) return;
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
     event->header.type = type;
-    event->header.instrument = NO_INSTRUMENT;
+    event->header.instrument = instrument;
     event->header.origin_time_ns = raw->header.ingress_time_ns;
-    if (type == NORM_GAP) event->quantity_lots = raw->total;
+    if (type == NORM_GAP && instrument == NO_INSTRUMENT) event->quantity_lots = raw->total;
     if (raw->header.type == RAW_GAP_LOST) event->reference = raw->bytes[0];
     if (type == NORM_LINE) {
         event->order_ref = 'A' + raw->total;
@@ -192,44 +252,101 @@ static void state_publish(feed_stage *feed, const raw_event *raw, uint8_t type) 
     norm_commit(feed, event, raw);
 }
 
+static int touches_book(uint8_t type) {
+    return type == 'A' || type == 'F' || type == 'E' || type == 'C' || type == 'X' || type == 'D' || type == 'U';
+}
+
+/* A message that says something of an order and cannot be read: what it said, the book lacks. */
+static void message_refuse(feed_stage *feed, const raw_event *raw, uint32_t instrument, int status) {
+    count_refused(feed->stage.page->counter, status);
+    if (status != ITCH_BAD_LENGTH && status != ITCH_BAD_FIELD) return;
+    if (!raw->length || !touches_book(raw->bytes[0])) return;
+    if (partial_mark(feed, instrument, FEED_PARTIAL_BAD_MESSAGE)) state_publish(feed, raw, NORM_GAP, instrument);
+}
+
+static void message_decode(feed_stage *feed, const raw_event *raw) {
+    uint64_t *counter = feed->stage.page->counter;
+    norm_event *event = ring_claim_inline(&feed->norm);
+    if (!event) { /* a replay whose norm ring is smaller than the plan saw */
+        feed->stage.page->error = STAGE_ERROR_RESOURCE;
+        return;
+    }
+    if (raw->offset != 0) return; /* the rest of what was refused with its first slot */
+    counter[FEED_MESSAGES]++;
+    if (feed->in_snapshot) counter[FEED_SNAPSHOT_MESSAGES]++;
+    uint32_t instrument = locate_look_up(feed, raw);
+    if (instrument == LOCATE_FILTERED) {
+        counter[FEED_FILTERED]++;
+        return;
+    }
+    int status = ITCH_BAD_LENGTH; /* ITCH has no message longer than one slot */
+    if (instrument == LOCATE_MISSED || instrument == LOCATE_FOREIGN) status = ITCH_UNKNOWN_INSTRUMENT;
+    else if (raw->length == raw->total) {
+        itch_context context = context_of(feed);
+        status = itch_normalise(&context, raw->bytes, raw->length, event);
+    }
+    if (status != ITCH_OK) {
+        message_refuse(feed, raw, instrument, status);
+        return;
+    }
+    status = book_apply(feed->book, event);
+    count_applied(feed, status, event->header.instrument);
+    if (event->header.flags & FLAG_TOP) counter[FEED_TOP_CHANGES]++;
+    feed->origin_time_ns = event->header.origin_time_ns;
+    norm_commit(feed, event, raw);
+}
+
 static void state_apply(feed_stage *feed, const raw_event *raw) {
     uint64_t *counter = feed->stage.page->counter;
     switch (raw->header.type) {
     case RAW_GAP:
         feed->gap_open = 1;
-        state_publish(feed, raw, NORM_GAP);
+        state_publish(feed, raw, NORM_GAP, NO_INSTRUMENT);
         break;
     case RAW_GAP_CLOSED:
         feed->gap_open = 0;
-        if (!stale(feed)) state_publish(feed, raw, NORM_WHOLE);
+        if (!stale(feed)) state_publish(feed, raw, NORM_WHOLE, NO_INSTRUMENT);
         break;
-    case RAW_GAP_LOST: /* orders were missed: the books stay stale until the next session */
+    case RAW_GAP_LOST: /* orders were missed: the books stay stale until a snapshot or the next session */
         feed->gap_open = 0;
         feed->gap_lost = 1;
-        state_publish(feed, raw, NORM_GAP);
+        state_publish(feed, raw, NORM_GAP, NO_INSTRUMENT);
         break;
     case RAW_SILENT:
         feed->silent = 1;
         counter[FEED_SILENCES]++;
-        state_publish(feed, raw, NORM_SILENT);
+        state_publish(feed, raw, NORM_SILENT, NO_INSTRUMENT);
         break;
     case RAW_LINE_SILENT:
     case RAW_LINE_HEARD: /* the other line speaks: told, and nothing is stale */
-        state_publish(feed, raw, NORM_LINE);
+        state_publish(feed, raw, NORM_LINE, NO_INSTRUMENT);
         break;
-    case RAW_SESSION:
-        book_clear(feed->book, NO_INSTRUMENT);
-        feed->gap_open = feed->gap_lost = 0;
-        state_publish(feed, raw, NORM_WHOLE);
+    case RAW_SESSION: /* joined late, all that was said before is missing */
+        books_clear(feed);
+        feed->gap_open = feed->in_snapshot = 0;
+        feed->gap_lost = raw->session_sequence > 1 && !feed->trust_late_start;
+        state_publish(feed, raw, NORM_CLEAR, NO_INSTRUMENT);
+        break;
+    case RAW_SNAPSHOT_BEGIN:
+        books_clear(feed);
+        feed->in_snapshot = 1;
+        state_publish(feed, raw, NORM_CLEAR, NO_INSTRUMENT);
+        break;
+    case RAW_SNAPSHOT_END:
+        feed->in_snapshot = feed->gap_open = feed->gap_lost = 0;
+        counter[FEED_SNAPSHOTS]++;
+        state_publish(feed, raw, NORM_WHOLE, NO_INSTRUMENT);
         break;
     default: break;
     }
     counter[FEED_STALE] = stale(feed);
 }
 
-/* Hearing anything ends a silence. */
+/* Hearing anything from the line ends a silence; a snapshot comes another way. */
 static void silence_end(feed_stage *feed, const raw_event *raw) {
-    if (!feed->silent || raw->header.type == RAW_SILENT || raw->header.type == RAW_LINE_SILENT) return;
+    uint8_t type = raw->header.type;
+    if (!feed->silent || type == RAW_SILENT || type == RAW_LINE_SILENT) return;
+    if (feed->in_snapshot || type == RAW_SNAPSHOT_BEGIN) return;
     feed->silent = 0;
     feed->stage.page->counter[FEED_STALE] = stale(feed);
 }
@@ -238,6 +355,7 @@ static void prefetch(const feed_stage *feed, uint64_t end) {
     uint64_t sequence = feed->raw_in.next + PREFETCH_AHEAD;
     if (sequence >= end) return;
     const raw_event *raw = ring_at_inline(&feed->raw_in, PREFETCH_AHEAD);
+    if (feed->filtering && raw->length >= 3 && feed->locate[wire_load16(raw->bytes + 1)] == LOCATE_FILTERED) return;
     uint64_t order_ref = itch_order_ref(raw->bytes, raw->length);
     if (order_ref) book_prefetch(feed->book, order_ref);
 }

@@ -34,7 +34,7 @@ int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, ui
     gate->order = (gate_order *)next;
     gate->order_mask = size - 1;
     gate->instrument_count = instruments;
-    gate->market_epoch = 1;
+    gate->market_epoch = GATE_REFERENCE_STALE + 1;
     gate->throttle_credit = INT64_MAX; /* cut down to the bucket's depth at the first message */
     return 1;
 }
@@ -505,7 +505,7 @@ static int is_print(uint8_t type) {
 
 /* Prices of before a gap, a silence or a new session say nothing of now. */
 static int breaks_market(uint8_t type) {
-    return type == NORM_GAP || type == NORM_SILENT || type == NORM_WHOLE;
+    return type == NORM_GAP || type == NORM_SILENT || type == NORM_WHOLE || type == NORM_CLEAR;
 }
 
 void gate_market(gate *gate, const turn_plan *plan, const norm_event *event) {
@@ -517,7 +517,10 @@ void gate_market(gate *gate, const turn_plan *plan, const norm_event *event) {
     gate_instrument *state = &gate->instrument[event->header.instrument];
     if (type == NORM_STATUS) state->trading_state = (uint32_t)event->order_ref;
     if (type == NORM_OPERATIONAL && event->order_ref != STATE_UNKNOWN) state->operational_state = (uint32_t)event->order_ref;
-    if (event->header.flags & FLAG_STALE) return;
+    if (event->header.flags & FLAG_STALE) { /* what was known of it is stale too, until it is heard of afresh */
+        if (state->reference_epoch) state->reference_epoch = GATE_REFERENCE_STALE;
+        return;
+    }
     int64_t before = reference_price(state);
     state->reference_time_ns = plan->now_ns;
     state->reference_epoch = gate->market_epoch;

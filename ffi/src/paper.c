@@ -75,6 +75,8 @@ struct paper {
     uint32_t taking; /* the order that is crossing the book, stopped for want of room among the reports */
     uint32_t open;
     uint32_t instruments;
+    uint32_t unplaced; /* 1: the book is being built anew, and ours are not in it yet */
+    uint32_t reserved1;
 };
 
 /* ---- memory ----------------------------------------------------------------------------------- */
@@ -566,6 +568,23 @@ static void market_replace(paper *p, norm_event *event, bool working) {
     book_apply(p->book, event);
 }
 
+/* Ours, each at the back of its level: where they stood before, nobody knows. */
+static void ours_place(paper *p) {
+    for (uint32_t i = 0; i < p->instruments * 2; i++)
+        for (uint32_t slot = first_of(p, i / 2, (int)(i & 1)); slot != NONE; slot = next_of(p, &p->order[slot])) {
+            const own_order *own = &p->order[slot];
+            book_change(p, NORM_ADD, own, own->ref, own->leaves_lots);
+        }
+    p->unplaced = 0;
+}
+
+/* The market's books are empty. While a snapshot fills them, ours wait: what is in it was there before them. */
+static void market_cleared(paper *p, const norm_event *event) {
+    book_clear(p->book, NO_INSTRUMENT);
+    p->unplaced = 1;
+    if (!(event->header.flags & FLAG_STALE)) ours_place(p);
+}
+
 void paper_expect(const paper *p, const norm_event *event) {
     if (event->header.type >= NORM_ADD && event->header.type <= NORM_REPLACE) book_prefetch(p->book, event->order_ref);
 }
@@ -574,7 +593,11 @@ int paper_market(paper *p, const norm_event *event) {
     uint64_t time_ns = event->header.origin_time_ns;
     if (time_ns && run_due(p, time_ns - 1) != PAPER_OK) return PAPER_FULL;
     uint32_t instrument = event->header.instrument;
-    if (instrument >= p->instruments) return PAPER_OK; /* of the market, not of an instrument */
+    if (instrument >= p->instruments) { /* of the market, not of an instrument */
+        if (event->header.type == NORM_CLEAR) market_cleared(p, event);
+        if (event->header.type == NORM_WHOLE && p->unplaced) ours_place(p);
+        return PAPER_OK;
+    }
     bool working = p->working[instrument] != 0;
     if (working && room(p) < p->working[instrument]) return PAPER_FULL;
     if (time_ns > p->now_ns) p->now_ns = time_ns;

@@ -8,8 +8,13 @@
 
 #define LEGS_MAX 255
 
-void signal_init(signal_stage *signal) {
+/* The books begin anew: so does all that was made of them. */
+static void features_clear(signal_stage *signal) {
     for (uint32_t i = 0; i < signal->instrument_count; i++) feature_init(&signal->feature[i]);
+}
+
+void signal_init(signal_stage *signal) {
+    features_clear(signal);
     memset(signal->order, 0, signal->instrument_count * sizeof *signal->order);
     native_init(&signal->native, signal->instrument_count);
     signal->working_count = 0;
@@ -241,6 +246,7 @@ static int is_print(uint8_t type) {
 static void market_event(signal_stage *signal, const turn_plan *plan, const norm_event *event) {
     signal->stage.page->counter[SIGNAL_EVENTS]++;
     uint32_t instrument = event->header.instrument;
+    if (event->header.type == NORM_CLEAR) features_clear(signal);
     if (instrument >= signal->instrument_count || !(signal->instruments[instrument].flags & INSTRUMENT_TRADED)) return;
     double value[FEATURES_MAX];
     uint32_t ready = feature_update(&signal->config.feature, &signal->feature[instrument], event, value);

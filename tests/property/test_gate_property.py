@@ -134,7 +134,7 @@ class GateMachine(RuleBasedStateMachine):
     def operational_state(self, instrument: int, state: int) -> None:
         self.market(lib.NORM_OPERATIONAL, instrument, 0, 99, 101, 0, state)
 
-    @rule(kind=st.sampled_from([lib.NORM_GAP, lib.NORM_SILENT, lib.NORM_WHOLE, lib.NORM_SYSTEM]))
+    @rule(kind=st.sampled_from([lib.NORM_GAP, lib.NORM_SILENT, lib.NORM_WHOLE, lib.NORM_CLEAR, lib.NORM_SYSTEM]))
     def market_breaks(self, kind: int) -> None:
         self.market(kind, lib.NO_INSTRUMENT, 0, 0, 0, 0, 0)
 

@@ -457,6 +457,38 @@ def test_an_order_waits_for_what_stands_ahead_of_it() -> None:
     assert paper.reports[-1] == (lib.EXEC_FILL, 22, 1, 100, 150, 50, 150, "A")
 
 
+def market_state(kind: int, flags: int = 0) -> ffi.CData:
+    event = ffi.new("norm_event *")
+    event.header.type, event.header.flags, event.header.instrument = kind, flags, lib.NO_INSTRUMENT
+    return event
+
+
+def test_ours_stand_behind_what_a_snapshot_holds() -> None:
+    paper = Paper()
+    paper.command(order(1, side=BUY, price=100, quantity=200), 10)
+    paper.market(add(1, side=BUY, price=100, quantity=300), 20)
+    assert paper.queue(0, BUY) == [(100, 200, True), (100, 300, False)]
+    assert lib.paper_market(paper.paper, market_state(lib.NORM_CLEAR, lib.FLAG_STALE)) == lib.PAPER_OK
+    paper.market(add(2, side=BUY, price=100, quantity=400), 30)
+    assert paper.queue(0, BUY) == [(100, 400, False)]
+    assert lib.paper_market(paper.paper, market_state(lib.NORM_WHOLE)) == lib.PAPER_OK
+    paper.market(add(3, side=BUY, price=100, quantity=500), 40)
+    assert paper.queue(0, BUY) == [(100, 400, False), (100, 200, True), (100, 500, False)]
+    execute = {"type": lib.NORM_EXECUTE, "instrument": 0, "side": 0, "price": 0, "reference": 1}
+    paper.market(execute | {"ref": 3, "quantity": 50}, 50)
+    paper.poll()
+    assert paper.reports[-1] == (lib.EXEC_FILL, 50, 1, 100, 50, 150, 50, "A")
+
+
+def test_ours_stand_first_in_a_new_session() -> None:
+    paper = Paper()
+    paper.market(add(1, side=BUY, price=100, quantity=300), 5)
+    paper.command(order(1, side=BUY, price=100, quantity=200), 10)
+    paper.advance(30)
+    assert lib.paper_market(paper.paper, market_state(lib.NORM_CLEAR)) == lib.PAPER_OK
+    assert paper.queue(0, BUY) == [(100, 200, True)]
+
+
 def test_liquidity_is_taken_once() -> None:
     paper = Paper()
     paper.market(add(1, side=SELL, price=100, quantity=300), 10)

@@ -271,7 +271,7 @@ class GateOracle:
     def market(self, event: dict[str, Any], *, now: int) -> None:
         """One market event."""
         if event["instrument"] >= len(self.entries):
-            if event["type"] in (lib.NORM_GAP, lib.NORM_SILENT, lib.NORM_WHOLE):
+            if event["type"] in (lib.NORM_GAP, lib.NORM_SILENT, lib.NORM_WHOLE, lib.NORM_CLEAR):
                 for market in self.markets:
                     market.fresh_at = None
             return
@@ -281,6 +281,7 @@ class GateOracle:
         if event["type"] == lib.NORM_OPERATIONAL and event["order_ref"]:
             market.operational = event["order_ref"]
         if event["flags"] & lib.FLAG_STALE:
+            market.fresh_at = None
             return
         market.ever, market.fresh_at = True, now
         market.bid, market.ask = event["bid_price_ticks"], event["ask_price_ticks"]

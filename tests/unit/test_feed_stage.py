@@ -9,28 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ffi import ffi, lib
-from tests.support.feed_driver import DrivenFeed
+from tests.support.feed_driver import DrivenFeed, add_order, raw_message, raw_state
 from tests.support.memory import without_times
-
-
-def raw_state(feed: DrivenFeed, kind: int, total: int = 0) -> None:
-    """A state of the line, as line.c writes it."""
-    event = ffi.new("raw_event *")
-    event.header.type, event.header.flags, event.total = kind, lib.FLAG_PACKET_END, total
-    event.header.instrument = lib.NO_INSTRUMENT
-    assert lib.ring_publish(ffi.addressof(feed.feed, "raw"), event, ffi.sizeof("raw_event")) == lib.RING_OK
-
-
-def raw_message(feed: DrivenFeed, data: bytes, *, flags: int = lib.FLAG_PACKET_END) -> None:
-    event = ffi.new("raw_event *", {"length": len(data), "total": len(data)})
-    event.header.type, event.header.flags = lib.RAW_MESSAGE, flags
-    ffi.memmove(event.bytes, data, len(data))
-    assert lib.ring_publish(ffi.addressof(feed.feed, "raw"), event, ffi.sizeof("raw_event")) == lib.RING_OK
-
-
-def add_order(ref: int, price: int = 10_000) -> bytes:
-    head = b"A" + (13).to_bytes(2, "big") + bytes(2) + (1000).to_bytes(6, "big") + ref.to_bytes(8, "big")
-    return head + b"B" + (100).to_bytes(4, "big") + b"I0      " + price.to_bytes(4, "big")
 
 
 def aapl(shared_data: Path) -> bytes:
@@ -41,7 +21,7 @@ def test_real_morning_has_the_oracles_top_after_every_message(shared_data: Path)
     feed = DrivenFeed(aapl(shared_data))
     events = feed.run()
     assert feed.counter(lib.FEED_MESSAGES) == feed.counter(lib.FEED_EVENTS) == len(events) == 10_000
-    assert feed.counter(lib.FEED_MALFORMED) == feed.counter(lib.FEED_UNKNOWN_TYPE) == 0
+    assert feed.counter(lib.FEED_BAD_MESSAGE) == feed.counter(lib.FEED_UNKNOWN_TYPE) == 0
     with (shared_data / "itch_aapl_20200130" / "bbo_oracle_itchbook.csv").open() as file:
         truth = list(csv.DictReader(file))
     assert len(truth) > 1000
@@ -117,7 +97,7 @@ def test_lost_gap_stays_stale_until_the_next_session_and_is_never_called_whole()
     feed.turn()
     events = feed.norm.events()
     types = events["header"]["type"].tolist()
-    assert types == [lib.NORM_GAP] * 3 + [lib.NORM_ADD, lib.NORM_WHOLE, lib.NORM_ADD]
+    assert types == [lib.NORM_GAP] * 3 + [lib.NORM_ADD, lib.NORM_CLEAR, lib.NORM_ADD]
     assert [bool(flags & lib.FLAG_STALE) for flags in events["header"]["flags"]] == [True] * 4 + [False] * 2
     assert feed.counter(lib.FEED_LIVE_ORDERS) == 1  # the old session's order is gone
 
@@ -152,5 +132,5 @@ def test_message_of_several_slots_is_one_malformed_message() -> None:
         event.header.type = lib.RAW_MESSAGE
         lib.ring_publish(ffi.addressof(feed.feed, "raw"), event, ffi.sizeof("raw_event"))
     feed.turn()
-    assert feed.counter(lib.FEED_MESSAGES) == feed.counter(lib.FEED_MALFORMED) == 1
+    assert feed.counter(lib.FEED_MESSAGES) == feed.counter(lib.FEED_BAD_MESSAGE) == 1
     assert feed.norm.published == 0

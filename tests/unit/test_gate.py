@@ -61,6 +61,23 @@ def test_price_that_moved_during_a_gap_is_not_taken_for_the_old_one(gate: Driven
     assert gate.send(price_ticks=20_000)[1] == OK
 
 
+def test_instrument_whose_last_event_was_stale_is_refused_and_no_other(gate: DrivenGate) -> None:
+    gate.market(instrument=1)
+    gate.market(flags=lib.FLAG_STALE)  # its own book is partial: the market has no gap
+    assert gate.send()[1] == lib.REJECT_STALE_DATA
+    assert gate.send(instrument=1)[1] == OK
+    gate.market()
+    assert gate.send()[1] == OK
+
+
+def test_instrument_without_an_event_since_the_books_began_anew_is_refused(gate: DrivenGate) -> None:
+    gate.market(instrument=1)
+    for kind, flags in ((lib.NORM_CLEAR, lib.FLAG_STALE), (lib.NORM_WHOLE, 0)):
+        gate.market(kind, instrument=lib.NO_INSTRUMENT, flags=flags)
+    gate.market()
+    assert gate.send()[1] == OK and gate.send(instrument=1)[1] == lib.REJECT_STALE_DATA
+
+
 def test_gap_and_fresh_event_of_one_turn_are_told_apart(gate: DrivenGate) -> None:
     gate.market(lib.NORM_GAP, instrument=lib.NO_INSTRUMENT)
     gate.market(lib.NORM_WHOLE, instrument=lib.NO_INSTRUMENT)
