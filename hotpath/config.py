@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -64,6 +65,9 @@ class RingsConfig(Section, frozen=True):
     cmd: Capacity = 4096
     exec: Capacity = 16384
     reject: Capacity = 4096
+    intake: Capacity = 4096  # checked requests of all seats
+    seat_orders: Capacity = 1024  # requests of each seat
+    seat_reports: Capacity = 4096  # to each seat
     ctl: Capacity = 16384  # of each stage's turn records
 
 
@@ -251,6 +255,19 @@ class GatewayConfig(Section, frozen=True):
         return ""
 
 
+class CoprocessConfig(Section, frozen=True):
+    """[[coprocesses]]: a seat for a program of somebody's own, which sends orders through the same gate."""
+
+    name: Name
+    account: Annotated[int, Meta(ge=0, le=65535)]
+    strategy: Annotated[int, Meta(ge=2, le=255)]  # names its orders for ever: no two seats share it; 1 is [signal]'s
+    open_orders_max: Annotated[int, Meta(ge=1, le=4096)] = 64
+    messages_per_second_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000  # new orders and replacements
+    heartbeat_ms: Milliseconds = 500  # silence after which the seat is cut
+    budget_ms: WholeInt = 0  # for one call that the program marks as such; 0: no bound but the heartbeat
+    on_cut: Literal["cancel", "leave"] = "cancel"  # its open orders, when it is cut
+
+
 class RefdataConfig(Section, frozen=True):
     """[refdata]: the file of instruments and calendars; empty: taken from the recorded feed."""
 
@@ -267,6 +284,12 @@ class Config(Section, frozen=True):
     risk: RiskConfig = field(default_factory=RiskConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
+    coprocesses: list[CoprocessConfig] = field(default_factory=list)
+
+    @property
+    def seats(self) -> list[CoprocessConfig]:
+        """Every place beside the path that may send orders, in the order of their indices."""
+        return [*self.coprocesses]
 
 
 def load_config(path: str | Path) -> Config:
@@ -414,6 +437,7 @@ def _check(config: Config, *, source: Path) -> None:
     reason = unisolated(config)
     if reason:
         refuse("signal.native", reason)
+    _check_seats(config, refuse)
     if gateway.kind != "paper" and not gateway.username:
         refuse("gateway.username", f'gateway.kind = "{gateway.kind}" needs the name to log in with')
     if gateway.password_env and gateway.password_file:
@@ -431,6 +455,30 @@ def unisolated(config: Config) -> str:
         'with engine.topology = "fused" it would run in one process with risk and gateway, and on a real venue a '
         'fault of it could pass the limits; choose "paired" or "split", or say signal.allow_unisolated = true'
     )
+
+
+SEATS_MAX = 16  # lib.SEATS_MAX: the configuration is read without the extension
+SEGMENT_WORDS = {"signal", "risk", "gateway", "feed", "journal", "tap", "ingress", "reject"}  # readers and rings
+
+
+def _check_seats(config: Config, refuse: Callable[[str, str], None]) -> None:
+    """Seats are told apart by name and by strategy, everywhere and for ever."""
+    names: set[str] = set()
+    strategies: dict[int, str] = {}
+    if len(config.seats) > SEATS_MAX:
+        refuse("coprocesses", f"{len(config.seats)} seats, there may be {SEATS_MAX}")
+    for seat in config.seats:
+        if seat.name in names:
+            refuse(f"coprocesses.{seat.name}", "two seats have this name")
+        if seat.name in SEGMENT_WORDS:
+            refuse(f"coprocesses.{seat.name}", "the engine uses this name itself")
+        if seat.strategy in strategies:
+            refuse(f"coprocesses.{seat.name}.strategy", f"{seat.strategy} is {strategies[seat.strategy]}'s already")
+        needed = 2 * seat.open_orders_max + 64
+        if config.rings.seat_reports < needed:
+            refuse("rings.seat_reports", f"{needed} at least: {seat.name} may have {seat.open_orders_max} orders open")
+        names.add(seat.name)
+        strategies[seat.strategy] = seat.name
 
 
 def _resolve_paths(config: Config, *, folder: Path) -> Config:
@@ -456,15 +504,24 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
 
 def _render_table(lines: list[str], name: str, table: dict[str, Any]) -> None:
     """Scalars first, then the tables below this one, as TOML wants."""
-    scalars = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
+    scalars = {key: value for key, value in table.items() if not _is_table(value) and value is not None}
     if name and (scalars or not table):
         lines.extend(["", f"[{name}]"])
     lines.extend(f"{key} = {_render_value(value)}" for key, value in scalars.items())
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, list) and _is_table(value):
+            for entry in value:
+                lines.extend(["", f"[[{key}]]"])
+                lines.extend(f"{name} = {_render_value(setting)}" for name, setting in entry.items())
+        elif isinstance(value, dict):
             bare = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _render_value(key)
             if value or key != "instruments":
                 _render_table(lines, f"{name}.{bare}" if name else bare, value)
+
+
+def _is_table(value: Any) -> bool:
+    """A table, or a list of tables."""
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
 
 
 def _render_value(value: Any) -> str:

@@ -21,13 +21,15 @@ import numpy.typing as npt
 
 from ffi import ffi, lib
 from hotpath import limits, segments
-from hotpath.config import Config
+from hotpath.config import Config, CoprocessConfig
 from hotpath.segments import HEADER_SIZE, Segment
-from hotpath.topology import STAGES, Placement, Ring, place, ring_table
+from hotpath.topology import STAGES, Placement, Ring, place, ring_table, seat_client_segment, seat_segment
 
 SLOT_SIZE = ffi.sizeof("norm_event")
 CALIBRATION_NS = 100_000_000
 SMALL_SEGMENTS = 64  # at most: pages, cursors and bells, each rounded up to a page
+MILLISECOND_NS = 1_000_000
+SEAT_POLICY = {"cancel": lib.SEAT_CANCEL, "leave": lib.SEAT_LEAVE}
 READ_NOTHING_MORE = 2**64 - 1  # a cursor here holds no writer back
 
 
@@ -59,7 +61,11 @@ class EngineSpec:
     @property
     def rings(self) -> tuple[Ring, ...]:
         """The rings of this engine."""
-        return ring_table(paper=self.config.gateway.kind == "paper", journal=self.journal)
+        return ring_table(
+            paper=self.config.gateway.kind == "paper",
+            journal=self.journal,
+            seats=[seat.name for seat in self.config.seats],
+        )
 
 
 def make_spec(config: Config, instruments: npt.NDArray[Any], **options: Any) -> EngineSpec:
@@ -112,6 +118,10 @@ class EngineMemory:
             self._create_page(f"stage.{stage}", lib.SEGMENT_STAGE, "stage_page")
             hops = self._create_page(f"hops.{stage}", lib.SEGMENT_HISTOGRAMS, "histogram", lib.HOPS_MAX)
             name_histograms(hops)
+        for index, seat in enumerate(spec.config.seats):
+            page = self._create_page(seat_segment(seat.name), lib.SEGMENT_SEAT, "seat_page")
+            fill_seat_page(page.cast("seat_page *"), seat, index)
+            self._create_page(seat_client_segment(seat.name), lib.SEGMENT_SEAT_CLIENT, "seat_client_page")
         for each in spec.placement.places:
             self._create_page(f"bell.{each.process}", lib.SEGMENT_DOORBELL, "doorbell")
 
@@ -165,6 +175,18 @@ def engine_memory(spec: EngineSpec) -> Iterator[EngineMemory]:
         yield memory
     finally:
         memory.unlink()
+
+
+def fill_seat_page(page: Any, seat: CoprocessConfig, index: int) -> None:
+    """The terms of a seat, for its co-process to read."""
+    page.index = index
+    page.account = seat.account
+    page.strategy = seat.strategy
+    page.policy = SEAT_POLICY[seat.on_cut]
+    page.open_orders_max = seat.open_orders_max
+    page.messages_per_second_max = seat.messages_per_second_max
+    page.heartbeat_ns = seat.heartbeat_ms * MILLISECOND_NS
+    page.budget_ns = seat.budget_ms * MILLISECOND_NS
 
 
 def hop_names() -> list[str]:

@@ -12,6 +12,9 @@
     │   └── SegmentSpaceError      71   /dev/shm or the memory lock limit is too small
     ├── RingError                  70   a ring was put together wrongly
     ├── IntentsError               65   an intent file is held, foreign or contradicts itself
+    ├── SeatError                  75   a co-process's seat is taken, or the engine does not answer it
+    │   ├── SeatCutError           75   the engine has cut the seat off
+    │   └── SeatFullError          75   the engine has not yet taken what was asked before
     ├── VenueError                 69   the venue cannot be reached or refuses the session
     └── StageError                 70   a stage failed, or did not start or stop in time
 
@@ -104,6 +107,20 @@ class IntentsError(HotpathError):
     def __init__(self, path: object, message: str, *, next_step: str = "") -> None:
         super().__init__(f"intent file {path}: {message}", next_step=next_step)
         self.path = path
+
+
+class SeatError(HotpathError):
+    """A co-process's seat is taken by another program, or the engine does not answer."""
+
+    exit_code = 75
+
+
+class SeatCutError(SeatError):
+    """The engine has cut the seat off."""
+
+
+class SeatFullError(SeatError):
+    """The engine has not yet taken what was asked before."""
 
 
 class VenueError(HotpathError):

@@ -40,6 +40,7 @@ EVENT_OF_RING = {
     "cmd": "cmd_event",
     "exec": "exec_event",
     "reject": "exec_event",
+    "intake": "request_event",
 }
 
 _told_to_stop = False
@@ -107,7 +108,8 @@ def run_journal(run_path: Path, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_bytes(run_path.read_bytes())
     np.save(folder / "instruments.npy", spec.instruments)
-    logs = [RingLog(spec, ring, run_epoch=run.run_epoch, folder=folder) for ring in spec.rings]
+    recorded = [ring for ring in spec.rings if "journal" in (*ring.gating, *ring.observers)]
+    logs = [RingLog(spec, ring, run_epoch=run.run_epoch, folder=folder) for ring in recorded]
     flushed = time.monotonic()
     while not _told_to_stop:
         if not sum(log.drain() for log in logs):

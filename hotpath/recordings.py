@@ -35,12 +35,12 @@ from hotpath.topology import STAGES, Place, Placement
 
 INPUTS = {  # of each stage's plan, in order; None: not a ring
     "feed": ("raw",),
-    "signal": ("norm", "exec", "reject"),
+    "signal": ("norm", "exec", "reject", "intake"),
     "risk": ("norm", "exec", "signal"),
     "gateway": (None, "cmd"),  # without a venue, the paper venue's market is not needed
 }
 OUTPUTS = {"feed": "norm", "signal": "signal", "risk": "cmd"}
-GIVEN = ("raw", "exec")  # rings that the recording fills
+GIVEN = ("raw", "exec", "intake")  # rings that the recording fills; intake where seats were configured
 
 
 class Mismatch(Struct):
@@ -115,9 +115,9 @@ class Replayer:
     def __init__(self, recording: Recording, memory: EngineMemory, stages: ProcessStages) -> None:
         self.recording = recording
         self.stages = stages
-        self.given = {ring: recording.events(ring) for ring in GIVEN}
         gates = {ring.name: ring.gating for ring in memory.spec.rings}
-        self.writers = {ring: RingWriter(memory.spec.name, ring, gates=gates[ring]) for ring in GIVEN}
+        self.given = {ring: recording.events(ring) for ring in GIVEN if ring in gates}
+        self.writers = {ring: RingWriter(memory.spec.name, ring, gates=gates[ring]) for ring in self.given}
         self.published = dict.fromkeys(GIVEN, 0)
         self.turns = {stage: recording.events(f"{stage}.ctl") for stage in STAGES}
         self.done = dict.fromkeys(STAGES, 0)
@@ -148,7 +148,7 @@ class Replayer:
     def _available(self, stage: str, turn: npt.NDArray[Any]) -> bool:
         for index, ring in enumerate(INPUTS[stage]):
             wanted = int(turn["input_sequence"][index])
-            if ring is not None and self._head(ring, wanted) < wanted:
+            if ring is not None and wanted and self._head(ring, wanted) < wanted:
                 return False
         return self._has_room(stage, turn)
 
@@ -176,7 +176,7 @@ class Replayer:
 
     def _turn(self, stage: str, turn: npt.NDArray[Any]) -> None:
         plan = self._plan
-        plan.now_ns = int(turn["now_ns"])
+        plan.now_ns = int(turn["header"]["origin_time_ns"])
         for index in range(lib.INPUTS_MAX):
             plan.input_sequence[index] = int(turn["input_sequence"][index])
         for name in ("kill_epoch", "limits_version", "model_generation", "weights_version", "mode", "killed"):

@@ -14,12 +14,20 @@ from typing import Any
 
 from ffi import ffi, lib
 from hotpath import host, intents, segments
-from hotpath.config import Config, FeedConfig
+from hotpath.config import Config, CoprocessConfig, FeedConfig
 from hotpath.engine import EngineSpec, huge_memory
 from hotpath.errors import StageError
 from hotpath.limits import copy_bytes
 from hotpath.segments import Segment
-from hotpath.topology import STAGES, Place, Ring
+from hotpath.topology import (
+    STAGES,
+    Place,
+    Ring,
+    orders_ring,
+    reports_ring,
+    seat_client_segment,
+    seat_segment,
+)
 
 LOCATES = 65536
 RECEIVE_BUFFER_BYTES = 16 << 20
@@ -37,6 +45,7 @@ SO_TIMESTAMPNS = 35  # Linux's numbers, which Python does not name
 SO_RXQ_OVFL = 40
 SO_BUSY_POLL = 46
 SO_PREFER_BUSY_POLL = 69
+SWEEP_INTERVAL_NS = 10 * MILLISECOND_NS  # between two looks at working orders
 
 
 class ProcessStages:
@@ -248,8 +257,10 @@ class ProcessStages:
         signal.instruments = self._instruments()
         signal.instrument_count = count
         signal.batch_max = BATCH_MAX
-        signal.sweep_interval_ns = 10 * MILLISECOND_NS
+        signal.sweep_interval_ns = SWEEP_INTERVAL_NS
         self._fill_rolls(signal)
+        if self.spec.config.seats:
+            signal.seats = self._seats(signal)
         lib.signal_init(signal)
         return signal
 
@@ -263,6 +274,39 @@ class ProcessStages:
         native.function, owner = load_native(reference)
         self._keep(owner)
         native.state = ffi.cast("double *", self._memory(count * lib.NATIVE_STATE_MAX * ffi.sizeof("double")))
+
+    def _seats(self, signal: Any) -> Any:
+        """The places of co-processes. In a replay nobody comes to them: what they asked for is recorded."""
+        terms = self.spec.config.seats
+        count = len(self.spec.instruments)
+        open_orders = sum(seat.open_orders_max for seat in terms)
+        seats = self._keep(ffi.new("seats *"))
+        size = lib.seats_bytes(len(terms), count, open_orders)
+        if not lib.seats_init(seats, self._memory(size), size, len(terms), count, open_orders):
+            raise StageError(f"signal: {len(terms)} seats, there may be {lib.SEATS_MAX}")
+        seats.stage = ffi.addressof(signal, "stage")
+        seats.signal = ffi.addressof(signal, "signal")
+        self._writer("intake", ffi.addressof(seats, "intake"))
+        self._reader("intake", "signal", ffi.addressof(seats, "intake_in"))
+        seats.strategy_epoch = self.spec.strategy_epoch
+        seats.order_id_base = self.spec.order_id_base
+        seats.answer_timeout_ns = signal.config.answer_timeout_ns
+        seats.sweep_interval_ns = SWEEP_INTERVAL_NS
+        for index, config in enumerate(terms):
+            self._seat(seats.seat[index], config)
+        return seats
+
+    def _seat(self, seat: Any, config: CoprocessConfig) -> None:
+        seat.page = self.segment(seat_segment(config.name), lib.SEGMENT_SEAT, writable=True).cast("seat_page *")
+        for key in ("account", "strategy", "policy", "open_orders_max", "messages_per_second_max"):
+            setattr(seat, key, getattr(seat.page, key))
+        seat.heartbeat_ns, seat.budget_ns = seat.page.heartbeat_ns, seat.page.budget_ns
+        if self.replay_gateway:
+            return
+        client = self.segment(seat_client_segment(config.name), lib.SEGMENT_SEAT_CLIENT)
+        seat.client = client.cast("seat_client_page *")
+        self._reader(orders_ring(config.name), "signal", ffi.addressof(seat, "orders"))
+        self._writer(reports_ring(config.name), ffi.addressof(seat, "reports"))
 
     def _fill_rolls(self, stage: Any) -> None:
         for index, roll_time_ns in enumerate(self.spec.roll_times_ns[: lib.ROLLS_AHEAD]):

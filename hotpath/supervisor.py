@@ -31,6 +31,7 @@ from hotpath.errors import StageError
 from hotpath.journal_watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
 from hotpath.run_file import write_run_file
+from hotpath.seat_watch import bury_coprocesses
 from hotpath.side_processes import side_processes
 from hotpath.topology import STAGES, page_segment
 
@@ -201,6 +202,7 @@ class Supervisor:
                 if trouble is not None:
                     return self._outcome(trouble, failed=trouble != "finished")
             self._check_journal()
+            bury_coprocesses(self.memory)
             if each is not None:
                 each()
             time.sleep(WATCH_SECONDS)

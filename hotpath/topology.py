@@ -9,7 +9,7 @@ configured topology to the processors of this machine and says in words whatever
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,6 +43,26 @@ def bell_segment(process: str) -> str:
     return f"bell.{process}"
 
 
+def seat_segment(seat: str) -> str:
+    """Segment of a seat_page: the engine's word on a seat."""
+    return f"seat.{seat}"
+
+
+def seat_client_segment(seat: str) -> str:
+    """Segment of a seat_client_page: the co-process's own word; whoever holds its lock has the seat."""
+    return f"seat.{seat}.client"
+
+
+def orders_ring(seat: str) -> str:
+    """Ring of a seat's requests."""
+    return f"seat.{seat}.orders"
+
+
+def reports_ring(seat: str) -> str:
+    """Ring of what became of them."""
+    return f"seat.{seat}.reports"
+
+
 UNREAD_CAPACITY = 64
 
 # A process is named by its stages, in path order.
@@ -66,6 +86,8 @@ class Ring:
     @property
     def capacity_key(self) -> str:
         """Key in [rings] of the configuration."""
+        if self.name.startswith("seat."):
+            return "seat_" + self.name.rpartition(".")[2]
         return "ctl" if self.name.endswith(".ctl") else self.name
 
     def capacity(self, rings: RingsConfig) -> int:
@@ -80,20 +102,34 @@ class Ring:
         return f"{self.name}.{reader}"
 
 
-def ring_table(*, paper: bool, journal: bool = False) -> tuple[Ring, ...]:
-    """Every ring of an engine. `paper`: the gateway reads the market too; `journal`: a journal runs."""
+def ring_table(*, paper: bool, journal: bool = False, seats: Sequence[str] = ()) -> tuple[Ring, ...]:
+    """Every ring of an engine.
+
+    `paper`: the gateway reads the market too; `journal`: a journal runs; `seats`: names of the co-processes' places.
+    """
     beside = ("journal",) if journal else ()
     market = ("signal", "risk", "gateway") if paper else ("signal", "risk")
     stops = "halt: what follows could not be replayed"
     return (
         Ring("raw", "feed", ("feed",), beside, "stop reading the socket; what the kernel then drops is a gap"),
-        Ring("norm", "feed", market, beside, "leave messages in raw until there is room"),
+        Ring("norm", "feed", market, (*beside, *seats), "leave messages in raw until there is room"),
         Ring("signal", "signal", ("risk",), beside, "drop the signal and count it"),
         Ring("cmd", "risk", ("gateway", *beside), (), "reject the order: ring_full"),
         Ring("exec", "gateway", ("signal", "risk", *beside), (), "stop reading the venue's stream until there is room"),
         Ring("reject", "risk", ("signal", *beside), (), "count it; the strategy gives the order up by its time limit"),
         *(Ring(f"{stage}.ctl", stage, beside, (), stops) for stage in STAGES),
+        *(_seat_rings(seats, beside) if seats else ()),
     )
+
+
+def _seat_rings(seats: Sequence[str], beside: tuple[str, ...]) -> Iterator[Ring]:
+    """What co-processes ask for, checked, in one ring; what they write, and what they are told, in one each."""
+    yield Ring(
+        "intake", "signal", ("signal", *beside), (), "leave requests in the seats' own rings until there is room"
+    )
+    for seat in seats:
+        yield Ring(orders_ring(seat), seat, ("signal",), (), "the co-process is told that it must wait")
+        yield Ring(reports_ring(seat), "signal", (seat,), (), "cut the seat: it does not read its reports")
 
 
 @dataclass(frozen=True)

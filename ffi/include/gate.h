@@ -22,7 +22,7 @@
 #include "stage.h"
 
 #define GATE_STRATEGIES_MAX 256
-#define GATE_INPUTS 8 /* enum input_id */
+#define GATE_INPUTS 16 /* enum input_id */
 #define GATE_REFERENCE_STALE 1 /* reference_epoch of an instrument last heard of by a stale event: no market_epoch */
 
 typedef struct {

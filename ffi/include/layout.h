@@ -22,7 +22,7 @@
 #define SEGMENT_HEADER_SIZE 128
 #define RING_SLOTS_OFFSET 4096 /* slots start on a page of their own, so that readers map them read-only */
 #define RING_GATES_MAX 8       /* gating readers of one ring */
-#define INPUTS_MAX 4           /* input rings of one stage */
+#define INPUTS_MAX 5           /* words of a plan: input rings of one stage, and how far it may publish */
 #define COUNTERS_MAX 96        /* counters of one stage */
 #define INSTRUMENTS_MAX 65536
 #define NO_INSTRUMENT 4294967295 /* an event of the market, not of an instrument */
@@ -44,7 +44,9 @@ enum segment_kind {
     SEGMENT_LIMITS,
     SEGMENT_INSTRUMENTS,
     SEGMENT_LOCKSTEP,
-    SEGMENT_INTENTS
+    SEGMENT_INTENTS,
+    SEGMENT_SEAT,
+    SEGMENT_SEAT_CLIENT
 };
 
 /* The first 128 bytes of every segment. `magic` is stored last, with release: a segment that has
@@ -101,7 +103,8 @@ enum input_id {
     INPUT_CMD,
     INPUT_EXEC,
     INPUT_CTL,
-    INPUT_TIMER
+    INPUT_TIMER,
+    INPUT_INTAKE
 };
 
 /* One numbering for the types of all classes, so that an event names itself wherever it is met. */
@@ -172,7 +175,22 @@ enum event_type {
     EXEC_SESSION_DOWN,
     EXEC_REPEATED,      /* the venue said again what it had said: reason = the event type; nothing changes */
     /* ctl */
-    CTL_TURN = 128
+    CTL_TURN = 128,
+    /* seats: what a co-process asks for, and on the ring intake what became of its seat */
+    REQUEST_NEW = 144,
+    REQUEST_REPLACE,    /* target_token becomes token, at price for quantity (the total, executed included) */
+    REQUEST_CANCEL,     /* of the order target_token */
+    REQUEST_CANCEL_ALL, /* every open order of the seat, in one instrument or, NO_INSTRUMENT, in all */
+    REQUEST_DETACH,     /* it leaves: a cut, with the seat's policy for what is open */
+    REQUEST_RAISED,     /* it says itself that it cannot go on */
+    SEAT_ATTACHED,      /* attach_epoch names the attachment */
+    SEAT_CUT,           /* reason = enum seat_cut */
+    /* reports: the exec types with the co-process's own tokens, and */
+    REPORT_ATTACHED = 160, /* the seat is attach_epoch's; a snapshot follows */
+    REPORT_ORDER,          /* snapshot: an open order */
+    REPORT_POSITION,       /* snapshot: a position that is not flat */
+    REPORT_END,            /* of the snapshot; token = the highest that the seat has seen */
+    REPORT_CUT             /* reason = enum seat_cut: nothing is taken until the next attachment */
 };
 
 enum event_flag {
@@ -184,7 +202,8 @@ enum event_flag {
     FLAG_UNKNOWN_ORDER = 32, /* order_ref was never seen added (a mid-day start) */
     FLAG_SHORT = 64,        /* sell short */
     FLAG_OWN = 128,         /* concerns an order of this engine */
-    FLAG_RECOVERED = 256    /* arrived by retransmission or sequenced replay */
+    FLAG_RECOVERED = 256,   /* arrived by retransmission or sequenced replay */
+    FLAG_REFUSED = 512      /* report: this engine said no, not the venue: reason = enum reject_reason */
 };
 
 /* Why a gap was given up. */
@@ -317,7 +336,6 @@ typedef struct {
 typedef struct {
     event_header header; /* origin_time_ns = now_ns of the turn */
     uint64_t turn;
-    uint64_t now_ns;
     uint64_t input_sequence[INPUTS_MAX]; /* drained up to here, exclusive, per input in the stage's order */
     uint64_t output_sequence;            /* published up to here, exclusive */
     uint64_t digest;                     /* running digest of the stage's outputs */
@@ -415,6 +433,8 @@ enum reject_reason {
     REJECT_LIMITS_VERSION,
     REJECT_INTENTS_FULL,
     REJECT_ENCODING,
+    REJECT_SEAT,       /* the seat is cut */
+    REJECT_BUSY,       /* another request for this order is under way */
     REJECT_REASONS_MAX
 };
 
@@ -487,6 +507,113 @@ typedef struct {
     uint32_t busy;        /* some stage did something this round */
     uint64_t reserved[4];
 } lockstep_page;
+
+/* ---- seats ----------------------------------------------------------------------------------- */
+
+#define SEATS_MAX 16
+#define REQUEST_VALUE_MAX 9007199254740992 /* 2^53: |price|, |quantity| and tokens; every double holds them */
+
+enum seat_state {
+    SEAT_EMPTY,    /* nobody has it */
+    SEAT_TAKEN,    /* attached: requests are taken, reports given */
+    SEAT_CUT_OFF   /* cut: nothing is taken until the next attachment */
+};
+
+/* Why a seat was cut. */
+enum seat_cut {
+    SEAT_CUT_NONE,
+    SEAT_CUT_DETACHED,     /* the co-process left in order */
+    SEAT_CUT_DEAD,         /* its process ended, or another one took its place */
+    SEAT_CUT_HEARTBEAT,    /* it lives, perhaps, but is not heard */
+    SEAT_CUT_BUDGET,       /* one call of its took longer than it may */
+    SEAT_CUT_RAISED,       /* it said so itself */
+    SEAT_CUT_MALFORMED,    /* a request that no honest client writes */
+    SEAT_CUT_SEQUENCE,     /* its orders ring holds an impossible stamp */
+    SEAT_CUT_CURSOR,       /* its place in the reports is one that it cannot have */
+    SEAT_CUT_REPORTS_FULL, /* it does not read its reports */
+    SEAT_CUT_RATE          /* it floods its orders ring */
+};
+
+enum seat_policy { SEAT_CANCEL, SEAT_LEAVE }; /* its open orders, when it is cut */
+
+/* At SEGMENT_HEADER_SIZE of the segment seat.NAME. The engine writes it, the co-process maps it read-only. */
+typedef struct {
+    uint32_t state;            /* enum seat_state */
+    uint32_t reason;           /* enum seat_cut: of the last cut */
+    uint32_t attach_epoch;     /* the attachment that the engine knows */
+    uint32_t index;            /* of the seat */
+    uint64_t request_position; /* where the present attachment begins its orders ring */
+    uint64_t reserved0[5];
+    uint32_t dead_epoch;       /* the supervisor: the process of this attachment has ended */
+    uint32_t reserved1[15];
+    uint16_t account;          /* the terms, for the co-process to know */
+    uint16_t strategy;
+    uint32_t policy;           /* enum seat_policy */
+    uint32_t open_orders_max;
+    uint32_t messages_per_second_max;
+    uint64_t heartbeat_ns;     /* silence after which the seat is cut */
+    uint64_t budget_ns;        /* of one call, 0 = none */
+    uint64_t reserved2[4];
+    uint64_t requests;         /* counters, over the run */
+    uint64_t refused;
+    uint64_t reports;
+    uint64_t reports_lost;
+    uint64_t attachments;
+    uint64_t cuts;
+    uint64_t open_orders;      /* gauge */
+    uint64_t reserved3;
+} seat_page;
+
+/* At SEGMENT_HEADER_SIZE of the segment seat.NAME.client. The co-process writes it; the engine trusts none of
+ * it: it looks whether words change, and never at what they say. */
+typedef struct {
+    uint32_t attach_epoch;     /* moved on by each attachment, stored last */
+    uint32_t open_epoch;       /* = attach_epoch once the orders ring is reset: requests may be read */
+    uint32_t pid;
+    uint32_t reserved0;
+    uint64_t start_time;       /* clock ticks since boot, field 22 of /proc/PID/stat */
+    uint64_t heartbeat_time_ns; /* moved on by the co-process */
+    uint64_t busy_since_ns;    /* a call of its began; 0 = none under way */
+    uint64_t reserved1[3];
+} seat_client_page;
+
+/* What a co-process wants done: a slot of its orders ring. On the ring intake: checked, copied, numbered. */
+typedef struct {
+    event_header header;       /* cause: the market event that it answers, for the record; times: its own */
+    uint64_t token;            /* the co-process's own number of the order to be; rising, from 1 */
+    uint64_t target_token;     /* REQUEST_REPLACE, REQUEST_CANCEL */
+    int64_t price_ticks;
+    int64_t quantity_lots;
+    int64_t bid_price_ticks;   /* as the co-process saw them; 0 = it does not say */
+    int64_t ask_price_ticks;
+    double score;              /* in [-1, 1], for the record */
+    uint64_t request_sequence; /* intake: in its orders ring */
+    uint32_t attach_epoch;     /* of the attachment that wrote it */
+    uint16_t seat;             /* intake: index */
+    uint16_t reason;           /* SEAT_CUT: enum seat_cut */
+    uint8_t side;
+    uint8_t time_in_force;
+    uint8_t reserved[6];
+} request_event;
+
+/* What became of an order of a seat, with the seat's own numbers. A replacement's reports name it in `token`
+ * and the order that it replaces in `target_token`; any other report's `token` is its order's. */
+typedef struct {
+    event_header header; /* type: an exec type or a REPORT_ one; cause and times: the execution's */
+    uint64_t token;
+    uint64_t target_token;
+    uint64_t order_id;   /* the engine's */
+    uint64_t match_id;
+    int64_t price_ticks;
+    int64_t quantity_lots;
+    int64_t leaves_lots;
+    int64_t cumulative_lots; /* of the order and of those that it replaced */
+    int64_t position_lots;   /* of the seat in this instrument, after it */
+    uint32_t attach_epoch;   /* of the attachment that it is for */
+    uint16_t reason;         /* enum reject_reason with FLAG_REFUSED, enum seat_cut in REPORT_CUT, else the venue's */
+    uint8_t side;
+    uint8_t liquidity;       /* the venue's flag, ASCII */
+} report_event;
 
 /* ---- counters: the names that people see are these, lower case, without the stage ------------- */
 
@@ -584,6 +711,11 @@ enum signal_counter {
     SIGNAL_RING_FULL,
     SIGNAL_NEGATIVE_HOPS,
     SIGNAL_NATIVE_NONSENSE, /* scores of [signal] native that were no finite number: counted as 0 */
+    SIGNAL_REQUESTS,         /* of seats, taken from their rings */
+    SIGNAL_REQUESTS_REFUSED, /* at the seat; what the gate refuses is risk's to count */
+    SIGNAL_REPORTS,
+    SIGNAL_SEATS_CUT,
+    SIGNAL_SEATS_ATTACHED,   /* gauge */
     SIGNAL_COUNTERS
 };
 

@@ -18,11 +18,12 @@
 #include "stage.h"
 #include "feature.h"
 #include "native.h"
+#include "seat.h"
 #include "strategy.h"
 
-/* The fourth word of a plan is no input: intents may be published up to that sequence, exclusive, so that
+/* The last word of a plan is no input: intents may be published up to that sequence, exclusive, so that
  * a full ring drops the same ones in replay. */
-enum signal_input { SIGNAL_INPUT_NORM, SIGNAL_INPUT_EXEC, SIGNAL_INPUT_REJECT, SIGNAL_OUTPUT_LIMIT };
+enum signal_input { SIGNAL_INPUT_NORM, SIGNAL_INPUT_EXEC, SIGNAL_INPUT_REJECT, SIGNAL_INPUT_INTAKE, SIGNAL_OUTPUT_LIMIT };
 enum signal_style { STYLE_TAKE, STYLE_JOIN };
 enum working_state { WORKING_IDLE, WORKING_PENDING, WORKING_LIVE, WORKING_CANCELING, WORKING_REPLACING };
 
@@ -83,6 +84,7 @@ typedef struct {
     uint64_t sweep_interval_ns;
     uint64_t roll_time_ns[ROLLS_AHEAD]; /* the next rolls of the trading day; 0 = none */
     uint64_t order_id_base;   /* as risk's */
+    seats *seats;             /* NULL: no co-process can come */
 } signal_stage;
 
 void signal_init(signal_stage *signal);

@@ -21,6 +21,8 @@ SIZE(signal_event, 128);
 SIZE(cmd_event, 128);
 SIZE(exec_event, 128);
 SIZE(turn_event, 128);
+SIZE(request_event, 128);
+SIZE(report_event, 128);
 SIZE(command_id, 16);
 
 /* The ring stamps the first word of every slot. */
@@ -43,6 +45,13 @@ SIZE(lockstep_page, CACHE_LINE_SIZE);
 SIZE(intent_page, CACHE_LINE_SIZE);
 SIZE(intent_record, 3 * CACHE_LINE_SIZE);
 AT(stage_page, counter, CACHE_LINE_SIZE);
+
+/* Front end, supervisor and whoever reads the terms: a line for each writer. */
+SIZE(seat_client_page, CACHE_LINE_SIZE);
+AT(seat_page, dead_epoch, CACHE_LINE_SIZE);
+AT(seat_page, account, 2 * CACHE_LINE_SIZE);
+AT(seat_page, requests, 3 * CACHE_LINE_SIZE);
+SIZE(seat_page, 4 * CACHE_LINE_SIZE);
 
 _Static_assert(HISTOGRAM_COUNTS == (HISTOGRAM_BUCKETS + 1) * HISTOGRAM_SUB_BUCKETS / 2, "HdrHistogram geometry");
 _Static_assert((int)FEED_COUNTERS <= COUNTERS_MAX && (int)RISK_COUNTERS <= COUNTERS_MAX, "counters fit their page");

@@ -1,12 +1,10 @@
 /* signal_stage.c: the signal stage. See include/signal_stage.h. */
 #include "signal_stage.h"
 #include "clock_inline.h"
-#include "digest.h"
 #include "ring_inline.h"
+#include "signal_inline.h"
 #include <math.h>
 #include <string.h>
-
-#define LEGS_MAX 255
 
 /* The books begin anew: so does all that was made of them. */
 static void features_clear(signal_stage *signal) {
@@ -27,6 +25,11 @@ void signal_plan(signal_stage *signal, turn_plan *plan) {
     plan->input_sequence[SIGNAL_INPUT_NORM] = signal->norm.next + ring_available_inline(&signal->norm, signal->batch_max);
     plan->input_sequence[SIGNAL_INPUT_EXEC] = signal->exec.next + ring_available_inline(&signal->exec, signal->batch_max);
     plan->input_sequence[SIGNAL_INPUT_REJECT] = signal->reject.next + ring_available_inline(&signal->reject, signal->batch_max);
+    if (signal->seats) {
+        seats_poll(signal->seats, plan->now_ns, signal->stage.lockstep != NULL);
+        const ring_reader *intake = &signal->seats->intake_in;
+        plan->input_sequence[SIGNAL_INPUT_INTAKE] = intake->next + ring_available_inline(intake, signal->batch_max);
+    }
     plan->input_sequence[SIGNAL_OUTPUT_LIMIT] = signal->signal.next + ring_room_inline(&signal->signal);
 }
 
@@ -66,23 +69,6 @@ typedef struct {
     int16_t component[COMPONENTS_MAX];
 } opinion;
 
-/* What the decision determined, in one word. */
-static uint64_t intent_word(const signal_event *event) {
-    uint64_t score;
-    memcpy(&score, &event->score, sizeof score);
-    const uint64_t field[] = {(uint64_t)event->header.instrument << 32 | (uint64_t)event->header.type << 24 |
-                                  (uint64_t)event->side << 16 | (uint64_t)event->time_in_force << 8 | event->leg,
-                              event->header.cause_sequence,
-                              event->header.cause_input,
-                              (uint64_t)event->price_ticks,
-                              (uint64_t)event->quantity_lots,
-                              event->target_order_id,
-                              score,
-                              (uint64_t)event->bid_price_ticks,
-                              (uint64_t)event->ask_price_ticks};
-    return digest_fields(field, sizeof field / sizeof field[0]);
-}
-
 /* Everything of the intent that a decision determined; publishes and returns the order id, or 0 when
  * the ring is full: an order that would come late is worse than none. */
 static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, uint32_t instrument, uint8_t type,
@@ -120,10 +106,7 @@ static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, 
     event->time_in_force = signal->config.style == STYLE_TAKE ? TIF_IOC : TIF_DAY;
     event->reserved = 0;
     memcpy(event->component, opinion->component, sizeof event->component);
-    stage_digest(&signal->stage, intent_word(event));
-    event->header.publish_time_ns = clock_read(signal->stage.clock);
-    ring_commit_inline(&signal->signal);
-    counter[SIGNAL_SIGNALS]++;
+    intent_commit(&signal->stage, &signal->signal, event);
     return signal->order_id_base + signal->signal.next; /* sequence + 1: the id that risk will give it */
 }
 
@@ -388,13 +371,30 @@ static int roll(signal_stage *signal, const turn_plan *plan) {
 static int inputs_stand(signal_stage *signal, const turn_plan *plan) {
     return stage_input_stands(&signal->stage, &signal->norm, plan->input_sequence[SIGNAL_INPUT_NORM]) &&
            stage_input_stands(&signal->stage, &signal->exec, plan->input_sequence[SIGNAL_INPUT_EXEC]) &&
-           stage_input_stands(&signal->stage, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]);
+           stage_input_stands(&signal->stage, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]) &&
+           (!signal->seats ||
+            stage_input_stands(&signal->stage, &signal->seats->intake_in, plan->input_sequence[SIGNAL_INPUT_INTAKE]));
 }
 
-static int executions_drain(signal_stage *signal, ring_reader *reader, uint64_t end) {
+/* What belongs to a seat's order is none of the built-in strategy's business. */
+static int executions_drain(signal_stage *signal, const turn_plan *plan, ring_reader *reader, uint64_t end) {
     if (reader->next >= end) return 0;
-    for (; reader->next < end; reader->next++) execution_event(signal, ring_at_inline(reader, 0));
+    for (; reader->next < end; reader->next++) {
+        const exec_event *execution = ring_at_inline(reader, 0);
+        if (signal->seats && seats_execution(signal->seats, plan, reader->next, execution)) continue;
+        execution_event(signal, execution);
+    }
     ring_release_inline(reader);
+    return 1;
+}
+
+static int requests_drain(signal_stage *signal, const turn_plan *plan) {
+    seats *seats = signal->seats;
+    uint64_t end = plan->input_sequence[SIGNAL_INPUT_INTAKE];
+    if (seats->intake_in.next >= end) return 0;
+    for (; seats->intake_in.next < end; seats->intake_in.next++)
+        seats_request(seats, plan, seats->intake_in.next, ring_at_inline(&seats->intake_in, 0));
+    ring_release_inline(&seats->intake_in);
     return 1;
 }
 
@@ -409,11 +409,14 @@ static int market_drain(signal_stage *signal, const turn_plan *plan) {
 int signal_turn(signal_stage *signal, const turn_plan *plan) {
     if (!inputs_stand(signal, plan)) return 0;
     signal->output_limit = plan->input_sequence[SIGNAL_OUTPUT_LIMIT];
+    if (signal->seats) signal->seats->output_limit = signal->output_limit;
     int busy = roll(signal, plan);
-    busy |= executions_drain(signal, &signal->exec, plan->input_sequence[SIGNAL_INPUT_EXEC]);
-    busy |= executions_drain(signal, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]);
+    busy |= executions_drain(signal, plan, &signal->exec, plan->input_sequence[SIGNAL_INPUT_EXEC]);
+    busy |= executions_drain(signal, plan, &signal->reject, plan->input_sequence[SIGNAL_INPUT_REJECT]);
+    if (signal->seats) busy |= requests_drain(signal, plan);
     busy |= market_drain(signal, plan);
     busy |= sweep(signal, plan);
+    if (signal->seats) busy |= seats_sweep(signal->seats, plan);
     if (busy) stage_record(&signal->stage, plan, &signal->signal);
     return busy;
 }

@@ -74,7 +74,6 @@ void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer
     event->header.flags = 0;
     event->header.instrument = NO_INSTRUMENT;
     event->turn = stage->turn;
-    event->now_ns = plan->now_ns;
     for (int i = 0; i < INPUTS_MAX; i++) event->input_sequence[i] = plan->input_sequence[i];
     event->output_sequence = output ? output->next : 0;
     event->digest = stage->digest;

@@ -79,7 +79,7 @@ def test_replay_decides_the_same_again_and_again(recording: Path) -> None:
 TAMPERED = {
     "a price on the wire": ("raw", "raw_event", "bytes"),
     "lots of the executions": ("exec", "exec_event", "quantity_lots"),
-    "the time of a turn": ("signal.ctl", "turn_event", "now_ns"),
+    "the time of a turn": ("signal.ctl", "turn_event", "origin_time_ns"),
     "whether it was killed": ("risk.ctl", "turn_event", "killed"),
 }
 
@@ -99,7 +99,7 @@ def test_tampered_recording_is_found(what: str, recording: Path, tmp_path: Path)
     elif field == "killed":
         events["killed"][:] ^= 1
     else:
-        events["now_ns"][len(events) // 4 :] += 3600 * SECOND_NS
+        events["header"]["origin_time_ns"][len(events) // 4 :] += 3600 * SECOND_NS
     events.flush()
     assert not replay_recording(copy).same
 

@@ -171,9 +171,10 @@ def replay_frames(play: Play, folder: Path) -> list[bytes]:
     gateway = Gateway(world, make_config(replay=1))
     for turn in recorded_turns(play.world):
         plan = gateway.plan
-        for field in ("now_ns", "kill_epoch", "limits_version", "mode", "killed"):
+        plan.now_ns = int(turn["header"]["origin_time_ns"])
+        for field in ("kill_epoch", "limits_version", "mode", "killed"):
             setattr(plan, field, int(turn[field]))
-        for i in range(4):
+        for i in range(lib.INPUTS_MAX):
             plan.input_sequence[i] = int(turn["input_sequence"][i])
         lib.gateway_turn(gateway.c, plan)
     assert int(gateway.c.cmd.next) == len(play.commands)

@@ -40,7 +40,8 @@ class Context:
 def plan_of(record: Any) -> ffi.CData:
     """The plan that a turn record tells."""
     plan = ffi.new("turn_plan *")
-    for name in ("now_ns", "kill_epoch", "limits_version", "model_generation", "weights_version", "mode", "killed"):
+    plan.now_ns = int(record["header"]["origin_time_ns"])
+    for name in ("kill_epoch", "limits_version", "model_generation", "weights_version", "mode", "killed"):
         setattr(plan, name, int(record[name]))
     for index in range(lib.INPUTS_MAX):
         plan.input_sequence[index] = int(record["input_sequence"][index])
