@@ -28,6 +28,7 @@ from hotpath.topology import STAGES, Placement, Ring, place, ring_table, seat_cl
 SLOT_SIZE = ffi.sizeof("norm_event")
 CALIBRATION_NS = 100_000_000
 SMALL_SEGMENTS = 64  # at most: pages, cursors and bells, each rounded up to a page
+SEAT_SEGMENTS = 5  # of each seat, the same
 MILLISECOND_NS = 1_000_000
 SEAT_POLICY = {"cancel": lib.SEAT_CANCEL, "leave": lib.SEAT_LEAVE}
 READ_NOTHING_MORE = 2**64 - 1  # a cursor here holds no writer back
@@ -160,11 +161,12 @@ class EngineMemory:
 
 def shared_bytes(config: Config, *, instruments: int, journal: bool = True) -> int:
     """Shared memory that a run will ask for, within a few pages for each small segment: for who must know before."""
-    rings = ring_table(paper=config.gateway.kind == "paper", journal=journal)
+    seats = [seat.name for seat in config.seats]
+    rings = ring_table(paper=config.gateway.kind == "paper", journal=journal, seats=seats)
     slots = sum(int(lib.ring_bytes(ring.capacity(config.rings), SLOT_SIZE)) for ring in rings)
     hops = len(STAGES) * lib.HOPS_MAX * ffi.sizeof("histogram")
     tables = instruments * ffi.sizeof("instrument_entry") + limits.segment_bytes(instruments)
-    return int(slots + hops + tables) + SMALL_SEGMENTS * mmap.PAGESIZE
+    return int(slots + hops + tables) + (SMALL_SEGMENTS + SEAT_SEGMENTS * len(seats)) * mmap.PAGESIZE
 
 
 @contextmanager

@@ -8,6 +8,7 @@
  * Each look is bounded: SEAT_POLL_MAX requests of each seat, and never more than intake has room for; what
  * waits then fills the co-process's own ring, which tells it so.
  */
+#include "seat.h"
 #include "clock_inline.h"
 #include "ring_inline.h"
 #include "seat_parts.h"
