@@ -5,6 +5,7 @@
     ├── RefdataError               65   reference data is missing, malformed or of another version
     ├── CaptureError               65   a recorded feed cannot be read
     ├── HostError                  77   the machine denies what the configuration demands
+    ├── HeldError                  75   another process holds what only one may have
     ├── SegmentError               71   shared memory
     │   ├── SegmentMissingError    69   there is no such segment: no engine of that name is running
     │   ├── SegmentOwnedError      75   a live run owns it
@@ -57,6 +58,12 @@ class HostError(HotpathError):
     """The machine denies what the configuration demands: a privilege, a core, a limit."""
 
     exit_code = 77
+
+
+class HeldError(HotpathError):
+    """Another process of this host holds what only one may have: a name, a venue session, a port."""
+
+    exit_code = 75
 
 
 class SegmentError(HotpathError):

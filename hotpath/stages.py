@@ -6,6 +6,7 @@ here. The objects returned keep their memory alive; C holds bare pointers.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import socket
 import sys
@@ -14,9 +15,10 @@ from typing import Any
 
 from ffi import ffi, lib
 from hotpath import host, intents, segments
-from hotpath.config import Config, CoprocessConfig, FeedConfig
+from hotpath.config import Config, CoprocessConfig, FeedConfig, GatewayConfig
 from hotpath.engine import EngineSpec, huge_memory
-from hotpath.errors import StageError
+from hotpath.errors import HeldError, HotpathError, StageError
+from hotpath.holders import Hold, hold, port_holder, session_lock
 from hotpath.limits import copy_bytes
 from hotpath.segments import Segment
 from hotpath.topology import (
@@ -73,6 +75,7 @@ class ProcessStages:
         self.signal: Any = ffi.NULL
         self.risk: Any = ffi.NULL
         self.gateway: Any = ffi.NULL
+        self.session_hold: Hold | None = None
         self._kept: list[Any] = []  # owners of memory that C points into
         self._attached: dict[str, Segment] = {}
         self.rings = {ring.name: ring for ring in spec.rings}
@@ -339,8 +342,20 @@ class ProcessStages:
 
     # ---- gateway -------------------------------------------------------------------------------
 
+    def _hold_session(self, config: GatewayConfig) -> None:
+        """One gateway for a venue session on this host, before it can log in and throw the other one out."""
+        address = resolve(config.host, key="gateway.host")
+        self.session_hold = hold(
+            session_lock(address=address, port=config.port, username=config.username),
+            f"gateway: the venue session of {config.username} at {config.host}:{config.port}",
+            note=f"engine {self.spec.name}",
+            next_step="stop that gateway first: of two in one session each would end the other's",
+        )
+
     def _build_gateway(self) -> Any:
         config = self.spec.config
+        if config.gateway.kind != "paper" and not self.replay_gateway:
+            self._hold_session(config.gateway)
         settings = self._keep(ffi.new("gateway_config *"))
         fill_gateway_config(settings, self.spec, replay=self.replay_gateway)
         size = lib.gateway_bytes(settings)
@@ -406,6 +421,8 @@ class ProcessStages:
                 owner.close()
         self._kept.clear()
         self._attached.clear()
+        if self.session_hold is not None:
+            self.session_hold.release()
 
 
 def _check(status: int, name: str) -> None:
@@ -418,11 +435,26 @@ def intents_path(config: Config) -> Path:
     return Path(config.gateway.intents_dir or config.engine.state_dir) / f"{config.engine.name}.intents"
 
 
+def resolve(host: str, *, key: str) -> str:
+    """The IPv4 address of a host. Raises StageError naming the key of the configuration that names it."""
+    try:
+        return socket.gethostbyname(host)
+    except OSError as error:
+        raise StageError(
+            f"{key}: {host}: {error.strerror}", next_step=f"name an address, or a host that this machine knows: {key}"
+        ) from None
+
+
 def open_feed_socket(config: FeedConfig, address: str, port: int, *, interface: str) -> socket.socket:
-    """A bound, non-blocking UDP socket; joined to the group when the address is multicast."""
-    resolved = socket.gethostbyname(address)
+    """A bound, non-blocking UDP socket; joined to the group when the address is multicast.
+
+    Several sockets may hear one group. A datagram to one host goes to one of the sockets that share its port,
+    so that nobody may share it there.
+    """
+    resolved = resolve(address, key="feed.address")
+    multicast = 224 <= int(resolved.split(".")[0]) <= 239
     feed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    feed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    feed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, multicast)
     feed.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     feed.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
     if config.kernel_stamps:
@@ -431,14 +463,26 @@ def open_feed_socket(config: FeedConfig, address: str, port: int, *, interface: 
         busy_poll(feed, config.busy_poll_us)
     try:
         feed.bind((resolved, port))
-        if 224 <= int(resolved.split(".")[0]) <= 239:
-            group = socket.inet_aton(resolved) + socket.inet_aton(socket.gethostbyname(interface))
+        if multicast:
+            group = socket.inet_aton(resolved) + socket.inet_aton(resolve(interface, key="feed.interface"))
             feed.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
     except OSError as error:
         feed.close()
-        raise StageError(f"feed: cannot listen on {address}:{port}: {error.strerror}") from None
+        raise _not_listening(error, address, port) from None
     feed.setblocking(False)
     return feed
+
+
+def _not_listening(error: OSError, address: str, port: int) -> HotpathError:
+    """Why the feed cannot listen, and what to do: who has the port, or which addresses there are."""
+    where = f"feed: cannot listen on {address}:{port}: {error.strerror}"
+    if error.errno == errno.EADDRINUSE:
+        holder = port_holder(port)
+        return HeldError(
+            f"{where}{f', by {holder}' if holder else ''}",
+            next_step="stop that process, or name another port: feed.port, feed.b_port",
+        )
+    return StageError(where, next_step="ip address shows the addresses and interfaces of this machine")
 
 
 def busy_poll(feed: socket.socket, busy_poll_us: int) -> None:
@@ -506,7 +550,7 @@ def fill_gateway_config(target: Any, spec: EngineSpec, *, replay: bool) -> None:
     target.terms.capacity = b"P"[0]
     target.terms.customer = b"N"[0]
     session = target.session
-    address = socket.gethostbyname(config.host) if config.kind != "paper" else "0.0.0.0"
+    address = resolve(config.host, key="gateway.host") if config.kind != "paper" else "0.0.0.0"
     session.address = address.encode()
     session.port = config.port
     session.username = config.username.ljust(6).encode()

@@ -14,8 +14,6 @@ The processes beside the path, and what their deaths mean, are rows of hotpath/s
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -28,6 +26,7 @@ from ffi import lib
 from hotpath.children import Child, describe_exit, remarks_of
 from hotpath.engine import EngineMemory, EngineSpec
 from hotpath.errors import StageError
+from hotpath.holders import Hold, engine_lock, hold
 from hotpath.journal_watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
 from hotpath.run_file import write_run_file
@@ -68,13 +67,14 @@ class Supervisor:
         self.run_path = self.state_dir / f"{spec.name}.run.json"
         self.side_processes = side_processes(spec, self.run_path, record=record)
         self._seen_at = self._absent_until = time.monotonic()
-        self._lock_file = self._take_name()
+        self._holds: list[Hold] = []
         try:
+            self._take_name()
             if arm:
                 refuse_latched(spec.config)
             self.memory = EngineMemory(spec)
         except BaseException:
-            os.close(self._lock_file)
+            self._give_back()
             raise
         self._journal = JournalWatch(self.memory)
         try:
@@ -85,20 +85,26 @@ class Supervisor:
 
     # ---- before ----------------------------------------------------------------------------------
 
-    def _take_name(self) -> int:
-        """One engine of a name at a time, held by a lock that dies with this process."""
+    def _take_name(self) -> None:
+        """One engine of a name at a time, on this host and over this state_dir; the locks die with this process."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        path = self.state_dir / f"{self.spec.name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise StageError(
-                f"an engine named {self.spec.name} is running already (it holds {path})",
-                next_step="stop it first, or give this one another engine.name and state_dir",
-            ) from None
-        return descriptor
+        name = self.spec.name
+        for path, other in (
+            (engine_lock(name), "another engine.name"),
+            (self.state_dir / f"{name}.lock", "another engine.name or engine.state_dir"),
+        ):
+            self._holds.append(
+                hold(
+                    path,
+                    f"the engine name {name}",
+                    note=f"state_dir {self.state_dir}",
+                    next_step=f"stop that engine first (hotpath stat {name} shows it), or give this one {other}",
+                )
+            )
+
+    def _give_back(self) -> None:
+        while self._holds:
+            self._holds.pop().release()
 
     def start(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Start every process and wait until all are ready, or `until` says to stop; arm if that was asked for.
@@ -337,7 +343,7 @@ class Supervisor:
     def close(self) -> None:
         """Remove the segments and give the name back."""
         self.memory.unlink()
-        os.close(self._lock_file)
+        self._give_back()
 
 
 class StopSignals:

@@ -260,21 +260,6 @@ def test_children_end_with_their_supervisor_and_the_next_run_takes_over(trading:
     assert segments_of(trading.name) == []
 
 
-def test_two_engines_of_one_name_refuse(trading: Trading) -> None:
-    first = trading.start(trading.config("fused"))
-    until(lambda: first.pid_of("feed"), "the first engine's start")
-    second = trading.start(trading.config("fused"))
-    assert second.wait() == 70
-    assert f"an engine named {trading.name} is running already" in second.errors()
-    assert first.process.poll() is None and first.look() is not None
-    elsewhere = trading.folder / "elsewhere"
-    elsewhere.mkdir()
-    third = EngineProcess(trading.config("fused", state_dir=str(elsewhere)), elsewhere)
-    trading.engines.append(third)
-    assert third.wait() == 75, third.errors()
-    assert first.process.poll() is None and segments_of(trading.name) != []
-
-
 # ---- starts that fail, and machines that deny ------------------------------------------------------
 
 
