@@ -233,6 +233,8 @@ class GatewayConfig(Section, frozen=True):
     firm: Annotated[str, Meta(max_length=4)] = ""
     heartbeat_ms: Milliseconds = 1000
     timeout_ms: Milliseconds = 5000  # the venue is lost when nothing was heard for so long
+    reconnect_ms_min: Milliseconds = 50  # after a cut; doubled at each failure,
+    reconnect_ms_max: Milliseconds = 5000  # up to this
     cancel_on_disconnect: bool = True
     intents_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 18  # order frames of one trading day
     intents_dir: str = ""  # of the intent file; on a tmpfs a store never waits for a disk. Empty: engine.state_dir
@@ -444,6 +446,8 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("gateway.password_file", "password_env is set as well; only one may name the secret")
     if gateway.timeout_ms <= gateway.heartbeat_ms:
         refuse("gateway.timeout_ms", f"must be above heartbeat_ms ({gateway.heartbeat_ms})")
+    if gateway.reconnect_ms_max < gateway.reconnect_ms_min:
+        refuse("gateway.reconnect_ms_max", f"must not be below reconnect_ms_min ({gateway.reconnect_ms_min})")
 
 
 def unisolated(config: Config) -> str:

@@ -561,8 +561,8 @@ def fill_gateway_config(target: Any, spec: EngineSpec, *, replay: bool) -> None:
     session.silence_ns = config.timeout_ms * MILLISECOND_NS
     session.connect_timeout_ns = 2000 * MILLISECOND_NS
     session.login_timeout_ns = 5000 * MILLISECOND_NS
-    session.backoff_ns_min = 50 * MILLISECOND_NS
-    session.backoff_ns_max = 5000 * MILLISECOND_NS
+    session.backoff_ns_min = config.reconnect_ms_min * MILLISECOND_NS
+    session.backoff_ns_max = config.reconnect_ms_max * MILLISECOND_NS
     target.receive_interval_ns = RECEIVE_INTERVAL_NS
     target.quiet_ns = 100 * MILLISECOND_NS
     target.query_timeout_ns = 500 * MILLISECOND_NS

@@ -12,6 +12,7 @@ from msgspec import Meta, field
 
 from hotpath.config import Host, Milliseconds, PositiveInt, Scale, Section, WholeInt
 from hotpath.errors import ConfigError
+from hotpath.venues.fault_config import FaultsConfig
 
 AnyPort = Annotated[int, Meta(ge=0, le=65535)]  # 0: pick a free one and say so in the ready line
 NS_PER_SECOND = 1_000_000_000
@@ -78,6 +79,9 @@ class SimulatorConfig(Section, frozen=True):
     control_port: Annotated[int, Meta(ge=-1, le=65535)] = -1  # UDP on loopback; -1: none
     tap_path: str = ""  # every byte of the order sessions
     pcap_path: str = ""  # the wire as packets: feed, retransmission and order sessions
+    feed_path: str = ""  # written at the end: all that was published and is still kept, as length-prefixed ITCH
+
+    faults: FaultsConfig = field(default_factory=FaultsConfig)  # all off
 
     @property
     def midnight_ns(self) -> int:
@@ -110,6 +114,11 @@ def check_simulator_config(config: SimulatorConfig) -> None:
         config.feed_port,
     ):
         raise ConfigError(f"feed_b_port: {config.feed_b_port} is the first line's own")
+    for name in ("halt", "crossed_book", "burst"):
+        if config.market == "recording" and getattr(config.faults, name).active:
+            raise ConfigError(f'faults.{name}: a recorded market goes its own way: use market = "crowd"')
+    if config.faults.divergence.active and config.feed_b_port < 0:
+        raise ConfigError("faults.divergence: needs a second line: set feed_b_port")
     names = [account.username.upper() for account in config.accounts]
     if len(set(names)) != len(names):
         raise ConfigError("accounts: two have the same username")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 from ffi import ffi, lib
@@ -138,6 +139,14 @@ class Feed:
             self.counts["requests_answered"] += 1
             if self.tap.wants_packets:
                 self.tap.datagram(("127.0.0.1", self.retransmission_port), sender, self._view[:size])
+
+    def write_published(self, path: Path) -> None:
+        """All messages that the store still has, in order, as a length-prefixed ITCH file."""
+        sequence = int(lib.publisher_oldest_sequence(self.publisher))
+        with path.open("wb") as file:
+            while size := lib.publisher_packet(self.publisher, sequence, 0xFFFE, self._buffer, BUFFER_BYTES):
+                file.write(self._view[lib.MOLD_HEADER_SIZE : size])  # a packet's blocks are the file's records
+                sequence += struct.unpack_from(">H", self._view, 18)[0]
 
     def close(self) -> None:
         """Close every socket."""

@@ -406,6 +406,11 @@ class CrowdMarket:
         """See Market."""
         publish_broken(self.publisher, instrument, match_id, self.now_ns)
 
+    def best(self, instrument: int, side: int) -> int:
+        """The best price of a side in ticks; 0 when there is none."""
+        level = ffi.new("book_level *")
+        return int(level.price_ticks) if lib.book_depth(self.book(), instrument, side, level, 1) else 0
+
     def book(self) -> Any:
         """The engine's own book, for tests."""
         return lib.match_book(self._match)

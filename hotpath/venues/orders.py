@@ -156,7 +156,7 @@ class Desk:
             return (PRICE_TICKS_MAX if SIDES.get(entry.side) == 0 else 1), True
         return int(entry.price), False
 
-    def _fault(self, entry: Any) -> int:
+    def _fault(self, _account: Account, entry: Any) -> int:
         """Why the venue will not have the order, 0 when it will."""
         symbol = bytes(ffi.buffer(entry.symbol)).decode("ascii", "replace").rstrip()
         price, is_market = self._price(entry)
@@ -181,7 +181,7 @@ class Desk:
             return
         self.counts["orders_in"] += 1
         order = self._add(account, entry)
-        fault = self._fault(entry)
+        fault = self._fault(account, entry)
         if fault:
             self._reject(order, fault)
             return
@@ -217,7 +217,7 @@ class Desk:
         # What a replacement does not say, it takes over.
         entry.side, entry.capacity, entry.cross = old.entry.side, old.entry.capacity, old.entry.cross
         entry.symbol, entry.firm = ffi.buffer(old.entry.symbol)[:], ffi.buffer(old.entry.firm)[:]
-        fault = self._fault(entry)
+        fault = self._fault(account, entry)
         if fault:
             self._reject(order, fault)
             return
@@ -351,11 +351,15 @@ class Desk:
             **self._named(order),
         )
 
+    def _letter(self, reason: int) -> int:
+        """What OUCH 4.2 calls a reason."""
+        return ord(LETTER_OF_REASON.get(reason, "O"))
+
     def _reject(self, order: Order, reason: int, time: int | None = None) -> None:
         self.counts["rejected"] += 1
         self._leaves(order, 0)
         if not order.account.is_50:
-            reason = ord(LETTER_OF_REASON.get(reason, "O"))
+            reason = self._letter(reason)
         self._send(
             order.account,
             type=ord("J"),

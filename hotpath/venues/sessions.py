@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,8 +54,15 @@ def soup(type_: int, payload: bytes = b"") -> bytes:
 class SessionServer:
     """All order sessions over one listening socket. Nothing here blocks."""
 
-    def __init__(self, config: SimulatorConfig, desk: Desk, tap: Tap) -> None:
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        desk: Desk,
+        tap: Tap,
+        wrap: Callable[[socket.socket], socket.socket] = lambda accepted: accepted,
+    ) -> None:
         self.config = config
+        self.wrap = wrap  # of every accepted socket
         self.desk = desk
         self.tap = tap
         self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -146,7 +154,12 @@ class SessionServer:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.counts["connections"] += 1
         connection = Connection(
-            self.counts["connections"], accepted, client, accepted.getsockname(), heard_ns=now_ns, spoke_ns=now_ns
+            self.counts["connections"],
+            self.wrap(accepted),
+            client,
+            accepted.getsockname(),
+            heard_ns=now_ns,
+            spoke_ns=now_ns,
         )
         self.connections[accepted.fileno()] = connection
 

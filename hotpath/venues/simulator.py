@@ -16,18 +16,19 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ffi import lib
 from hotpath.errors import VenueError
 from hotpath.venues.config import SimulatorConfig, check_simulator_config
+from hotpath.venues.faults import Faults
 from hotpath.venues.feed import Feed
 from hotpath.venues.market import MARKETS, Market
-from hotpath.venues.orders import Desk
 from hotpath.venues.sessions import SessionServer, wait
 from hotpath.venues.tap import Tap
 
-KEEP_ALIVE_NS = 100_000_000
+KEEP_ALIVE_NS = 100_000_000  # at the longest
 END_OF_SESSION_PACKETS = 3  # UDP may lose one
 MILLISECOND_NS = 1_000_000
 
@@ -40,13 +41,18 @@ class Simulator:
         self.config = config
         self.tap = Tap(config.tap_path, config.pcap_path)
         self.market: Market = MARKETS[config.market](config)
-        self.desk = Desk(config, self.market)
-        self.sessions = SessionServer(config, self.desk, self.tap)
+        self.faults = Faults(config)
+        self.desk = self.faults.desk(self.market)
+        self.sessions = SessionServer(config, self.desk, self.tap, self.faults.connection)
         self.feed = Feed(config, self.market.publisher, self.tap)
+        self.feed.requests = self.faults.requests(self.feed.requests)
+        for index, line in enumerate(self.feed.lines):
+            line.socket = self.faults.line(line.socket, index=index)
         self.control = self._open_control()
         self.began_ns = 0  # this machine's monotonic clock when the market started; 0: not yet
         self._stops = 0
         self._kept_alive_ns = 0
+        self._keep_alive_ns = min(KEEP_ALIVE_NS, config.heartbeat_ms * MILLISECOND_NS // 2)
 
     def _open_control(self) -> socket.socket | None:
         if self.config.control_port < 0:
@@ -87,6 +93,7 @@ class Simulator:
             **self.desk.counts,
             **self.sessions.counts,
             **self.market.counts(),
+            "faults": self.faults.counts(),
         }
 
     def stop(self) -> None:
@@ -126,15 +133,16 @@ class Simulator:
             elapsed = min(elapsed, int(self.config.duration_s * 1e9))
         if self.config.market == "recording":
             elapsed = int(elapsed * self.config.speed)
-        return self.market.start_time_ns() + elapsed
+        return self.market.start_time_ns() + elapsed + self.faults.ahead_ns
 
     def _turn(self, now_ns: int) -> bool:
         """Market up to now, then what came of it; False when the market has more to do before now."""
         caught_up = True
+        self.faults.turn(self, now_ns)
         if self.began_ns:
             caught_up = self.market.advance(self._venue_time(now_ns))
         self._deliver(now_ns)
-        if now_ns - self._kept_alive_ns >= KEEP_ALIVE_NS:
+        if now_ns - self._kept_alive_ns >= self._keep_alive_ns:
             self._kept_alive_ns = now_ns
             self.sessions.keep_alive(now_ns)
             self.feed.keep_alive(now_ns)
@@ -171,6 +179,8 @@ class Simulator:
     def _end(self) -> None:
         """End of market, of session, of stream; then linger for those who missed something."""
         now, stops = time.monotonic_ns(), self._stops
+        self.faults.finish()
+        self._deliver(now)
         self.market.close_day()
         self.desk.close_day()
         self._deliver(now)
@@ -187,6 +197,8 @@ class Simulator:
 
     def close(self) -> None:
         """Close sockets and files."""
+        if self.config.feed_path:
+            self.feed.write_published(Path(self.config.feed_path))
         self.sessions.close()
         self.feed.close()
         self.tap.close()
@@ -205,6 +217,8 @@ class Simulator:
         try:
             command = json.loads(request)
             answer: dict[str, Any] = {"ok": self._command(command)}
+            if command["command"] in ("faults", "calm"):
+                answer["faults"] = self.faults.counts()
         except (ValueError, KeyError, TypeError, VenueError) as error:
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         try:
@@ -219,6 +233,11 @@ class Simulator:
         if name in ("halt", "resume"):
             state = lib.STATE_HALTED if name == "halt" else lib.STATE_TRADING
             self.market.publish_state(self.market.symbols[command["symbol"]], state)
+            return True
+        if name == "faults":
+            return True
+        if name == "calm":
+            self.faults.calm()
             return True
         if name == "disconnect":
             self.sessions.disconnect_all()

@@ -68,6 +68,7 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
         ('[gateway]\nkind = "ouch50"', "gateway.username: "),
         ('[gateway]\npassword_env = "A"\npassword_file = "b"', "only one may name the secret"),
         ("[gateway]\ntimeout_ms = 1000", "gateway.timeout_ms: must be above heartbeat_ms (1000)"),
+        ("[gateway]\nreconnect_ms_max = 20", "gateway.reconnect_ms_max: must not be below reconnect_ms_min (50)"),
         ("[feed", "engine.toml: not TOML: "),
     ],
 )
