@@ -6,21 +6,20 @@ here. The objects returned keep their memory alive; C holds bare pointers.
 
 from __future__ import annotations
 
-import errno
 import mmap
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
 from ffi import ffi, lib
-from hotpath import host, intents, segments
+from hotpath import intents, segments
 from hotpath.config import Config, CoprocessConfig, FeedConfig, GatewayConfig
 from hotpath.engine import EngineSpec, huge_memory
-from hotpath.errors import HeldError, HotpathError, StageError
-from hotpath.holders import Hold, hold, port_holder, session_lock
+from hotpath.errors import StageError
+from hotpath.holders import Hold, hold, session_lock
 from hotpath.limits import copy_bytes
 from hotpath.segments import Segment
+from hotpath.sockets import open_lines, open_servers, resolve
 from hotpath.topology import (
     STAGES,
     Place,
@@ -32,7 +31,6 @@ from hotpath.topology import (
 )
 
 LOCATES = 65536
-RECEIVE_BUFFER_BYTES = 16 << 20
 BATCH_MAX = 64  # events of one input in one turn: bounds how long the stages after it wait
 LOCKSTEP_MESSAGES = 1  # that the source gives a round: each order meets the market that caused it
 OPEN_ORDERS_MAX = 1 << 16
@@ -43,10 +41,6 @@ WAIT = {"spin": lib.WAIT_SPIN, "yield": lib.WAIT_YIELD, "park": lib.WAIT_PARK}
 RECEIVE_INTERVAL_NS = 2000  # between two looks at the venue's socket: an answer may wait so long, the path need not
 MILLISECOND_NS = 1_000_000
 MICROSECOND_NS = 1_000
-SO_TIMESTAMPNS = 35  # Linux's numbers, which Python does not name
-SO_RXQ_OVFL = 40
-SO_BUSY_POLL = 46
-SO_PREFER_BUSY_POLL = 69
 SWEEP_INTERVAL_NS = 10 * MILLISECOND_NS  # between two looks at working orders
 
 
@@ -213,19 +207,12 @@ class ProcessStages:
 
     def _line(self, config: FeedConfig, context: Any) -> Any:
         line = self._keep(ffi.cast("line *", self._memory(lib.line_bytes())))
-        targets = [(config.address, config.port, config.interface)]
-        if config.b_address:
-            targets.append((config.b_address, config.b_port, config.b_interface))
-        for index, (address, port, interface) in enumerate(targets):
-            line.side[index].socket = self._keep(open_feed_socket(config, address, port, interface=interface)).fileno()
-        line.sides = len(targets)
-        servers = [
-            (config.rerequest_host, config.rerequest_port),
-            (config.rerequest2_host, config.rerequest2_port),
-        ]
-        for index, (server_host, port) in enumerate(servers):
-            server = self._keep(open_request_socket(server_host, port)) if server_host else None
-            line.request_socket[index] = server.fileno() if server else -1
+        lines, servers = open_lines(config), open_servers(config)
+        for index, opened in enumerate(lines):
+            line.side[index].socket = self._keep(opened).fileno()
+        line.sides = len(lines)
+        for index in range(lib.LINE_SERVERS_MAX):
+            line.request_socket[index] = self._keep(servers[index]).fileno() if index < len(servers) else -1
         line.request_tries = config.request_tries
         line.batch_max = config.receive_batch
         line.gap_wait_ns = config.gap_wait_us * MICROSECOND_NS
@@ -433,83 +420,6 @@ def _check(status: int, name: str) -> None:
 def intents_path(config: Config) -> Path:
     """The engine's intent file."""
     return Path(config.gateway.intents_dir or config.engine.state_dir) / f"{config.engine.name}.intents"
-
-
-def resolve(host: str, *, key: str) -> str:
-    """The IPv4 address of a host. Raises StageError naming the key of the configuration that names it."""
-    try:
-        return socket.gethostbyname(host)
-    except OSError as error:
-        raise StageError(
-            f"{key}: {host}: {error.strerror}", next_step=f"name an address, or a host that this machine knows: {key}"
-        ) from None
-
-
-def open_feed_socket(config: FeedConfig, address: str, port: int, *, interface: str) -> socket.socket:
-    """A bound, non-blocking UDP socket; joined to the group when the address is multicast.
-
-    Several sockets may hear one group. A datagram to one host goes to one of the sockets that share its port,
-    so that nobody may share it there.
-    """
-    resolved = resolve(address, key="feed.address")
-    multicast = 224 <= int(resolved.split(".")[0]) <= 239
-    feed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    feed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, multicast)
-    feed.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    feed.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
-    if config.kernel_stamps:
-        feed.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    if config.busy_poll_us:
-        busy_poll(feed, config.busy_poll_us)
-    try:
-        feed.bind((resolved, port))
-        if multicast:
-            group = socket.inet_aton(resolved) + socket.inet_aton(resolve(interface, key="feed.interface"))
-            feed.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
-    except OSError as error:
-        feed.close()
-        raise _not_listening(error, address, port) from None
-    feed.setblocking(False)
-    return feed
-
-
-def _not_listening(error: OSError, address: str, port: int) -> HotpathError:
-    """Why the feed cannot listen, and what to do: who has the port, or which addresses there are."""
-    where = f"feed: cannot listen on {address}:{port}: {error.strerror}"
-    if error.errno == errno.EADDRINUSE:
-        holder = port_holder(port)
-        return HeldError(
-            f"{where}{f', by {holder}' if holder else ''}",
-            next_step="stop that process, or name another port: feed.port, feed.b_port",
-        )
-    return StageError(where, next_step="ip address shows the addresses and interfaces of this machine")
-
-
-def busy_poll(feed: socket.socket, busy_poll_us: int) -> None:
-    """Let a receive look into the network card's queue itself; said on standard error where it is not allowed."""
-    try:
-        feed.setsockopt(socket.SOL_SOCKET, SO_BUSY_POLL, busy_poll_us)
-        feed.setsockopt(socket.SOL_SOCKET, SO_PREFER_BUSY_POLL, 1)
-    except OSError as error:
-        denial = host.Denial(
-            f"the feed's sockets do not busy-poll for {busy_poll_us} us",
-            f"SO_BUSY_POLL: {error.strerror}",
-            f"the capability CAP_NET_ADMIN, or sysctl -w net.core.busy_read={busy_poll_us}",
-        )
-        print(f"feed: {denial}", file=sys.stderr, flush=True)
-
-
-def open_request_socket(server: str, port: int) -> socket.socket:
-    """A non-blocking UDP socket connected to a retransmission server."""
-    request = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    try:
-        request.connect((server, port))
-    except OSError as error:
-        request.close()
-        raise StageError(f"feed: no way to the retransmission server {server}:{port}: {error}") from None
-    request.setblocking(False)
-    return request
 
 
 def fill_signal_config(target: Any, spec: EngineSpec) -> None:

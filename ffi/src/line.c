@@ -301,10 +301,11 @@ static uint32_t answer_take(line *line, ring_writer *raw, const line_packet *pac
         return 0;
     }
     uint32_t published = messages_take(line, raw, packet);
-    if (!published) return 0;
-    line->gap_answers++;
-    line->request_end = line->expected;
-    line->request_max = 2 * published < LINE_REQUEST_MAX ? 2 * published : LINE_REQUEST_MAX;
+    if (published) {
+        line->gap_answers++;
+        line->request_end = line->expected;
+        line->request_max = 2 * published < LINE_REQUEST_MAX ? 2 * published : LINE_REQUEST_MAX;
+    }
     return published + line_work(line, raw, packet->ingress_time_ns);
 }
 

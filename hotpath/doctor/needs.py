@@ -9,7 +9,8 @@ from pathlib import Path
 from hotpath.config import Config
 from hotpath.engine import shared_bytes
 from hotpath.errors import ConfigError, RefdataError
-from hotpath.stages import RECEIVE_BUFFER_BYTES, intents_path
+from hotpath.sockets import RECEIVE_BUFFER_BYTES
+from hotpath.stages import intents_path
 from hotpath.topology import PROCESSES, place
 
 DESCRIPTORS = 256  # of one process: a few sockets, a mapping's worth of segments while they are attached

@@ -10,6 +10,7 @@ import random
 
 import pytest
 
+from ffi import lib
 from tests.support.line_driver import SESSION, DrivenLine, check_sequence, end_of_session, heartbeat, packet
 
 SEED = int(os.environ.get("HOTPATH_FUZZ_SEED", random.SystemRandom().randrange(2**32)))
@@ -37,7 +38,8 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
 def drive(seed: int, *, check: bool = True) -> DrivenLine:
     """One line through one storm; its own sequence is checked at the end."""
     rng = random.Random(seed)
-    line = DrivenLine(capacity=rng.choice([64, 8192]))
+    line = DrivenLine(capacity=rng.choice([64, 8192]), sides=rng.choice([1, 2]))
+    line.line.line_silence_ns, line.line.session_wait_ns = rng.choice([0, 10**7]), rng.choice([0, 10**8])
     number = 1
     for _ in range(60):
         session = rng.choice([SESSION] * 8 + [b"SESSION002"])
@@ -47,13 +49,16 @@ def drive(seed: int, *, check: bool = True) -> DrivenLine:
             [packet(number, messages, session=session)] * 6
             + [heartbeat(number, session=session), end_of_session(number, session=session)]
         )
-        line.give(mutate(rng, sound) if rng.random() < 0.6 else sound, step_ns=rng.choice([0, 1000, 10**8]))
+        source = rng.choice([lib.LINE_A, lib.LINE_A, lib.LINE_B, lib.LINE_B, lib.LINE_ANSWER])
+        data = mutate(rng, sound) if rng.random() < 0.6 else sound
+        line.give(data, source=source, step_ns=rng.choice([0, 1000, 10**8]))
         number += rng.choice([0, count, count, count + 3])
         if rng.random() < 0.3:
             line.poll(step_ns=rng.choice([0, 10**8, -(10**6)]))
         if line.raw.capacity == 64:
             line.raw.release("feed")
     line.close()
+    line.check_fates()
     if check and line.raw.published <= line.raw.capacity:
         check_sequence(line.events())
     return line

@@ -55,6 +55,15 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
         ("[risk]\ngross_value_currency_max = inf", "got inf"),
         ("[rings]\nnorm = 100", "engine.toml: rings.norm: 100 is not a power of two"),
         (
+            '[feed]\naddress = "239.1.1.1"\nport = 9000\nb_address = "239.1.1.1"\nb_port = 9000',
+            "engine.toml: feed.b_port: the second line is the first one: give it an address or a port of its own",
+        ),
+        (
+            '[feed]\nrerequest2_host = "127.0.0.1"',
+            "engine.toml: feed.rerequest2_host: a second server needs a first one: set feed.rerequest_host",
+        ),
+        ("[feed]\nreceive_batch = 33", "feed.receive_batch: expected `int` <= 32, got 33"),
+        (
             "[risk.instruments.A]\n[risk.instruments.AAPL]\nposition_lots_max = -1",
             "engine.toml:3: risk.instruments.AAPL.position_lots_max: expected `int` >= 0, got -1",
         ),

@@ -102,6 +102,19 @@ def test_lost_gap_stays_stale_until_the_next_session_and_is_never_called_whole()
     assert feed.counter(lib.FEED_LIVE_ORDERS) == 1  # the old session's order is gone
 
 
+def test_one_silent_line_is_told_and_nothing_is_stale() -> None:
+    feed = DrivenFeed()
+    for kind in (lib.RAW_LINE_SILENT, lib.RAW_LINE_HEARD):
+        raw_state(feed, kind, lib.LINE_B)
+        raw_message(feed, add_order(1 + kind))
+    feed.turn()
+    events = feed.norm.events()
+    assert events["header"]["type"].tolist() == [lib.NORM_LINE, lib.NORM_ADD] * 2
+    told = events[events["header"]["type"] == lib.NORM_LINE]
+    assert told["order_ref"].tolist() == [ord("B")] * 2 and told["quantity_lots"].tolist() == [0, 1]
+    assert not (events["header"]["flags"] & lib.FLAG_STALE).any()
+
+
 def test_silence_is_said_once_and_ends_with_the_next_message() -> None:
     feed = DrivenFeed()
     feed.feed.stage.lockstep = ffi.NULL
