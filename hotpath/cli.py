@@ -151,6 +151,29 @@ def stat(
 
 
 @app.command()
+def tail(
+    engine: Annotated[str | None, typer.Argument(help="Its name; default: the only one here.")] = None,
+    ring: Annotated[str, typer.Option(help="norm, signal, cmd, exec, reject, intake; several with commas.")] = "",
+    symbol: Annotated[str, typer.Option(help="Only these, with commas: filtered before they are sent.")] = "",
+    type_: Annotated[str, typer.Option("--type", help="Only these events, as fill or exec_fill,add.")] = "",
+    since: Annotated[str, typer.Option(help="First what the rings still hold from then on: 30s, 5m, 14:30.")] = "",
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long; default: until Ctrl-C.")] = None,
+    endpoint: Annotated[str, typer.Option(help="ipc://PATH of a tap, in place of the engine's own.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Print what an engine does as it happens: market, signals, orders, executions. Needs [tap] enabled = true.
+
+    Disturbs nothing: it reads the tap, which observes. Events that were lost on the way are counted in place.
+    It waits through a restart of the engine and goes on with the next run.
+    """
+    from hotpath.tail import parse_options, run_tail
+
+    options = parse_options(rings=ring, symbols=symbol, types=type_, since=since, json=json, count=count)
+    raise typer.Exit(run_tail(engine, options, endpoint=endpoint, seconds=seconds))
+
+
+@app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="ITCH file or packet capture.")], json: Json = False) -> None:
     """Tell what a capture holds: messages by type, instruments, time range, gaps, every byte accounted for."""
     from hotpath.inspect import run_inspect

@@ -270,6 +270,15 @@ class CoprocessConfig(Section, frozen=True):
     on_cut: Literal["cancel", "leave"] = "cancel"  # its open orders, when it is cut
 
 
+class TapConfig(Section, frozen=True):
+    """[tap]: what `hotpath tail` and other onlookers read: every event, published over ZeroMQ; it may lose some."""
+
+    enabled: bool = False
+    endpoint: str = ""  # ipc://PATH; empty: ENGINE.tap in engine.state_dir. Only its owner may connect
+    interval_ms: Annotated[int, Meta(ge=1, le=1000)] = 5  # between two looks at the rings
+    queue_frames_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000  # of one slow subscriber; then it loses frames
+
+
 class RefdataConfig(Section, frozen=True):
     """[refdata]: the file of instruments and calendars; empty: taken from the recorded feed."""
 
@@ -286,6 +295,7 @@ class Config(Section, frozen=True):
     risk: RiskConfig = field(default_factory=RiskConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
+    tap: TapConfig = field(default_factory=TapConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
 
     @property
@@ -418,6 +428,9 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("feed.b_port", "the second line is the first one: give it an address or a port of its own")
     if feed.rerequest2_host and not feed.rerequest_host:
         refuse("feed.rerequest2_host", "a second server needs a first one: set feed.rerequest_host")
+    for key, endpoint in (("tap.endpoint", config.tap.endpoint),):
+        if endpoint and not endpoint.startswith("ipc://"):
+            refuse(key, f'"{endpoint}" is not an ipc://PATH: what leaves this machine needs a proxy that you trust')
     features = config.signal.features
     if bool(features.bar_ns) == bool(features.bar_trades):
         refuse("signal.features.bar_ns", "exactly one of bar_ns and bar_trades must be set; the other is 0")

@@ -1,9 +1,10 @@
 """An engine's shared memory: every segment of a run, made once by the supervisor.
 
-    clock  control  limits  instruments  [lockstep]
+    clock  control  limits  instruments  [lockstep]  [endpoints]
     stage.<stage>   hops.<stage>             one writer each: the process that runs the stage
     <ring>          <ring>.<reader>          slots, and a cursor for each reader
     bell.<process>                           where a parking process sleeps
+    side.<process>                           page of a process beside the path
 
 Stages attach to these by name (hotpath/stages.py); tools attach read-only (hotpath/stat.py).
 """
@@ -22,8 +23,19 @@ import numpy.typing as npt
 from ffi import ffi, lib
 from hotpath import limits, segments
 from hotpath.config import Config, CoprocessConfig
+from hotpath.endpoints import publish_endpoints, tap_endpoint
 from hotpath.segments import HEADER_SIZE, Segment
-from hotpath.topology import STAGES, Placement, Ring, place, ring_table, seat_client_segment, seat_segment
+from hotpath.topology import (
+    ENDPOINTS_SEGMENT,
+    STAGES,
+    Placement,
+    Ring,
+    place,
+    ring_table,
+    seat_client_segment,
+    seat_segment,
+    side_segment,
+)
 
 SLOT_SIZE = ffi.sizeof("norm_event")
 CALIBRATION_NS = 100_000_000
@@ -65,8 +77,19 @@ class EngineSpec:
         return ring_table(
             paper=self.config.gateway.kind == "paper",
             journal=self.journal,
+            tap=self.tap,
             seats=[seat.name for seat in self.config.seats],
         )
+
+    @property
+    def tap(self) -> bool:
+        """Whether a tap runs beside the path; in virtual time there is nobody to look on."""
+        return self.config.tap.enabled and not self.lockstep
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Where processes beside the path listen, by their names."""
+        return {"tap": tap_endpoint(self.config)} if self.tap else {}
 
 
 def make_spec(config: Config, instruments: npt.NDArray[Any], **options: Any) -> EngineSpec:
@@ -123,6 +146,11 @@ class EngineMemory:
             page = self._create_page(seat_segment(seat.name), lib.SEGMENT_SEAT, "seat_page")
             fill_seat_page(page.cast("seat_page *"), seat, index)
             self._create_page(seat_client_segment(seat.name), lib.SEGMENT_SEAT_CLIENT, "seat_client_page")
+        if spec.endpoints:
+            table = self._create_page(ENDPOINTS_SEGMENT, lib.SEGMENT_ENDPOINTS, "endpoint_entry", len(spec.endpoints))
+            publish_endpoints(table, spec.endpoints)
+        for name in spec.endpoints:
+            self._create_page(side_segment(name), lib.SEGMENT_STAGE, "stage_page")
         for each in spec.placement.places:
             self._create_page(f"bell.{each.process}", lib.SEGMENT_DOORBELL, "doorbell")
 

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from ffi import ffi, lib
 from hotpath.config import EngineConfig
-from hotpath.topology import Place, cpu_ranges
+from hotpath.topology import Place, Placement, cpu_ranges
 
 CAP_IPC_LOCK = 14
 CAP_SYS_NICE = 23
@@ -73,6 +73,15 @@ def pin(cpu: int) -> Denial | None:
             "choose another with engine.cpus, or widen AllowedCPUs= or the container's cpuset",
         )
     return None
+
+
+def stand_aside(placement: Placement, *, nice: int = 0) -> None:
+    """Leave the path's processors to the path where there are others, and let others go first."""
+    taken = {place.cpu for place in placement.places}
+    free = os.sched_getaffinity(0) - taken
+    if free:
+        os.sched_setaffinity(0, free)
+    os.nice(nice)
 
 
 def lock_memory() -> Denial | None:

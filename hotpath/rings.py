@@ -190,6 +190,30 @@ class RingReader:
         return int(lib.ring_copy(self.c, buffer, len(target), self._lost))
 
 
+class RingHistory:
+    """What a ring still holds, read with a cursor of one's own that no segment knows of; the engine may be dead."""
+
+    def __init__(self, engine: str, name: str, *, dtype: str | npt.DTypeLike) -> None:
+        self._ring = segments.attach(engine, name, lib.SEGMENT_RING, allow_dead=True)
+        self._cursor = ffi.new("uint64_t[]", CURSOR_BYTES // 8)
+        header = ffi.cast("segment_header *", self._cursor)
+        header.magic = self._ring.cast("segment_header *", 0).magic
+        header.kind = lib.SEGMENT_CURSOR
+        control = self._ring.cast("ring_control *")
+        cursor = ffi.cast("ring_cursor *", ffi.cast("uint8_t *", self._cursor) + HEADER_SIZE)
+        cursor.position = max(0, int(control.position) - self._ring.info.capacity + 1)
+        self.c: Any = ffi.new("ring_reader *")
+        status = lib.ring_reader_attach(self.c, self._ring.pointer, self._cursor, lib.CURSOR_OBSERVER)
+        _check(status, f"ring {name}, history")
+        self.dtype = _slot_dtype(dtype, self._ring)
+
+    def read(self) -> npt.NDArray[Any]:
+        """Every event from the oldest one left to the newest, in order."""
+        lost = ffi.new("uint64_t *")
+        target = np.empty(self._ring.info.capacity, self.dtype)
+        return target[: int(lib.ring_copy(self.c, ffi.from_buffer(target), len(target), lost))]
+
+
 def _slot_dtype(dtype: str | npt.DTypeLike, ring: Segment) -> np.dtype[Any]:
     """The dtype, padded to a whole slot."""
     inner = dtype_of(dtype) if isinstance(dtype, str) else np.dtype(dtype)

@@ -2,6 +2,7 @@
 
     name      when it dies                                    started, stopped
     journal   halt: new orders stop, its rings wait no more   around the stages
+    tap       restart: what it did not read is counted lost   around the stages
 
 Each row of `side_processes` is one of them. Where a process is started *around* the stages, it is there
 before the first of them and leaves after the last, so that it misses nothing; otherwise it comes when they
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from hotpath.engine import EngineSpec
+from hotpath.topology import side_segment
 
 WhenDead = Literal["halt", "restart", "leave"]
 
@@ -41,4 +43,8 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
     table = []
     if record is not None:
         table.append(SideProcess("journal", ("hotpath.journal", str(run_path), str(record)), "halt", around=True))
+    if spec.tap:
+        table.append(
+            SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))
+        )
     return tuple(table)

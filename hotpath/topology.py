@@ -26,6 +26,7 @@ CONTROL_SEGMENT = "control"
 LIMITS_SEGMENT = "limits"
 INSTRUMENTS_SEGMENT = "instruments"
 LOCKSTEP_SEGMENT = "lockstep"
+ENDPOINTS_SEGMENT = "endpoints"
 
 
 def page_segment(stage: str) -> str:
@@ -36,6 +37,11 @@ def page_segment(stage: str) -> str:
 def hops_segment(stage: str) -> str:
     """Segment of the HOPS_MAX histograms that a stage writes."""
     return f"hops.{stage}"
+
+
+def side_segment(name: str) -> str:
+    """Segment of the stage_page of a process beside the path."""
+    return f"side.{name}"
 
 
 def bell_segment(process: str) -> str:
@@ -102,30 +108,35 @@ class Ring:
         return f"{self.name}.{reader}"
 
 
-def ring_table(*, paper: bool, journal: bool = False, seats: Sequence[str] = ()) -> tuple[Ring, ...]:
+def ring_table(*, paper: bool, journal: bool = False, tap: bool = False, seats: Sequence[str] = ()) -> tuple[Ring, ...]:
     """Every ring of an engine.
 
-    `paper`: the gateway reads the market too; `journal`: a journal runs; `seats`: names of the co-processes' places.
+    `paper`: the gateway reads the market too; `journal`, `tap`: these run; `seats`: names of the co-processes' places.
     """
     beside = ("journal",) if journal else ()
+    look = ("tap",) if tap else ()
     market = ("signal", "risk", "gateway") if paper else ("signal", "risk")
     stops = "halt: what follows could not be replayed"
     return (
         Ring("raw", "feed", ("feed",), beside, "stop reading the socket; what the kernel then drops is a gap"),
-        Ring("norm", "feed", market, (*beside, *seats), "leave messages in raw until there is room"),
-        Ring("signal", "signal", ("risk",), beside, "drop the signal and count it"),
-        Ring("cmd", "risk", ("gateway", *beside), (), "reject the order: ring_full"),
-        Ring("exec", "gateway", ("signal", "risk", *beside), (), "stop reading the venue's stream until there is room"),
-        Ring("reject", "risk", ("signal", *beside), (), "count it; the strategy gives the order up by its time limit"),
+        Ring("norm", "feed", market, (*beside, *look, *seats), "leave messages in raw until there is room"),
+        Ring("signal", "signal", ("risk",), (*beside, *look), "drop the signal and count it"),
+        Ring("cmd", "risk", ("gateway", *beside), look, "reject the order: ring_full"),
+        Ring(
+            "exec", "gateway", ("signal", "risk", *beside), look, "stop reading the venue's stream until there is room"
+        ),
+        Ring(
+            "reject", "risk", ("signal", *beside), look, "count it; the strategy gives the order up by its time limit"
+        ),
         *(Ring(f"{stage}.ctl", stage, beside, (), stops) for stage in STAGES),
-        *(_seat_rings(seats, beside) if seats else ()),
+        *(_seat_rings(seats, beside, look) if seats else ()),
     )
 
 
-def _seat_rings(seats: Sequence[str], beside: tuple[str, ...]) -> Iterator[Ring]:
+def _seat_rings(seats: Sequence[str], beside: tuple[str, ...], look: tuple[str, ...]) -> Iterator[Ring]:
     """What co-processes ask for, checked, in one ring; what they write, and what they are told, in one each."""
     yield Ring(
-        "intake", "signal", ("signal", *beside), (), "leave requests in the seats' own rings until there is room"
+        "intake", "signal", ("signal", *beside), look, "leave requests in the seats' own rings until there is room"
     )
     for seat in seats:
         yield Ring(orders_ring(seat), seat, ("signal",), (), "the co-process is told that it must wait")

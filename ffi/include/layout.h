@@ -46,7 +46,8 @@ enum segment_kind {
     SEGMENT_LOCKSTEP,
     SEGMENT_INTENTS,
     SEGMENT_SEAT,
-    SEGMENT_SEAT_CLIENT
+    SEGMENT_SEAT_CLIENT,
+    SEGMENT_ENDPOINTS
 };
 
 /* The first 128 bytes of every segment. `magic` is stored last, with release: a segment that has

@@ -53,6 +53,8 @@ enum stage_error {
 
 /* Say in the stage's page where it stands: enum stage_state, and who runs it where. */
 void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu);
+/* Say in a page that its process is alive; for processes beside the path, whose loop is their own. */
+void stage_beat(stage_page *page, const clock_page *clock);
 /* Now, for planning: the loop's reading where there is one. Spans are measured with the clock itself. */
 uint64_t stage_now(const stage_context *stage);
 /* Look at clock, kill and mode: what a plan has in common over the stages of one loop. */

@@ -14,6 +14,10 @@ void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu
     __atomic_store_n(&page->state, state, __ATOMIC_RELEASE); /* partner: the supervisor, which reads the page after it */
 }
 
+void stage_beat(stage_page *page, const clock_page *clock) {
+    __atomic_store_n(&page->heartbeat_time_ns, clock_read(clock), __ATOMIC_RELAXED);
+}
+
 int stage_roll(uint64_t *roll_time_ns, uint64_t now_ns) {
     if (!roll_time_ns[0] || now_ns < roll_time_ns[0]) return 0;
     for (int i = 1; i < ROLLS_AHEAD; i++) roll_time_ns[i - 1] = roll_time_ns[i];

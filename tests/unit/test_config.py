@@ -53,6 +53,8 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
         ("[feed]\nport = 0", "engine.toml:2: feed.port: expected `int` >= 1, got 0"),
         ("[risk]\ngross_value_currency_max = nan", "expected `float` >= 0.0, got nan"),
         ("[risk]\ngross_value_currency_max = inf", "got inf"),
+        ('[tap]\nendpoint = "tcp://*:1"', 'engine.toml: tap.endpoint: "tcp://*:1" is not an ipc://PATH'),
+        ("[tap]\ninterval_ms = 0", "engine.toml:2: tap.interval_ms: expected `int` >= 1, got 0"),
         ("[rings]\nnorm = 100", "engine.toml: rings.norm: 100 is not a power of two"),
         (
             '[feed]\naddress = "239.1.1.1"\nport = 9000\nb_address = "239.1.1.1"\nb_port = 9000',
