@@ -45,7 +45,7 @@ def test_since_is_a_span_or_a_time() -> None:
 
 def test_types_go_by_short_or_whole_name() -> None:
     assert types_named(["fill"]) == {lib.EXEC_FILL} == types_named(["exec_fill"])
-    assert types_named(["cancel"]) == {lib.SIGNAL_CANCEL, lib.CMD_CANCEL}
+    assert types_named(["cancel"]) == {lib.SIGNAL_CANCEL, lib.CMD_CANCEL, lib.REQUEST_CANCEL}
 
 
 @pytest.mark.parametrize(
