@@ -436,6 +436,7 @@ enum reject_reason {
     REJECT_ENCODING,
     REJECT_SEAT,       /* the seat is cut */
     REJECT_BUSY,       /* another request for this order is under way */
+    REJECT_CROSSED,         /* bid at or over the offer: no price to hold an order against */
     REJECT_REASONS_MAX
 };
 
@@ -717,6 +718,7 @@ enum signal_counter {
     SIGNAL_REPORTS,
     SIGNAL_SEATS_CUT,
     SIGNAL_SEATS_ATTACHED,   /* gauge */
+    SIGNAL_SUPPRESSED_CROSSED,
     SIGNAL_COUNTERS
 };
 

@@ -240,6 +240,7 @@ static int check_reference(const gate *gate, const turn_plan *plan, const signal
     if (state->reference_epoch != gate->market_epoch) return REJECT_STALE_DATA;
     uint64_t age_ns = plan->now_ns > state->reference_time_ns ? plan->now_ns - state->reference_time_ns : 0;
     if (age_ns > gate->limits->stale_after_ns) return REJECT_STALE_DATA;
+    if (state->bid_price_ticks && state->ask_price_ticks && state->bid_price_ticks >= state->ask_price_ticks) return REJECT_CROSSED;
     return reference_price(state) ? REJECT_NONE : REJECT_NO_REFERENCE;
 }
 

@@ -239,6 +239,10 @@ static void market_event(signal_stage *signal, const turn_plan *plan, const norm
         return;
     }
     if (!event->bid_price_ticks || !event->ask_price_ticks) return;
+    if (event->bid_price_ticks >= event->ask_price_ticks) {
+        signal->stage.page->counter[SIGNAL_SUPPRESSED_CROSSED]++;
+        return;
+    }
     evaluate(signal, plan, event, value, ready);
 }
 

@@ -159,6 +159,8 @@ class GateOracle:
             return int(lib.REJECT_NO_REFERENCE)
         if market.fresh_at is None or now - market.fresh_at > self.engine["stale_after_ns"]:
             return int(lib.REJECT_STALE_DATA)
+        if market.bid and market.ask and market.bid >= market.ask:
+            return int(lib.REJECT_CROSSED)
         if not market.reference:
             return int(lib.REJECT_NO_REFERENCE)
         if not 0 < quantity <= limit["order_quantity_lots_max"]:

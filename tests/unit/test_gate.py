@@ -78,6 +78,16 @@ def test_instrument_without_an_event_since_the_books_began_anew_is_refused(gate:
     assert gate.send()[1] == OK and gate.send(instrument=1)[1] == lib.REJECT_STALE_DATA
 
 
+@pytest.mark.parametrize("bid_price_ticks", [10_020, 10_030])
+def test_crossed_book_gives_no_price_to_hold_an_order_against(gate: DrivenGate, bid_price_ticks: int) -> None:
+    order_id, _ = gate.send()
+    gate.market(bid_price_ticks=bid_price_ticks, ask_price_ticks=10_020)
+    assert gate.send()[1] == lib.REJECT_CROSSED
+    assert gate.send(lib.SIGNAL_CANCEL, target_order_id=order_id)[1] == OK
+    gate.market()
+    assert gate.send()[1] == OK
+
+
 def test_gap_and_fresh_event_of_one_turn_are_told_apart(gate: DrivenGate) -> None:
     gate.market(lib.NORM_GAP, instrument=lib.NO_INSTRUMENT)
     gate.market(lib.NORM_WHOLE, instrument=lib.NO_INSTRUMENT)
@@ -167,10 +177,10 @@ def test_overflow_is_a_breach_under_the_widest_limits() -> None:
     gate = DrivenGate(tick_value_micros=2**40)
     names = ("position_lots_max", "order_quantity_lots_max", "order_value_micros_max", "collar_ppm_max")
     gate.set_limits(entry=dict.fromkeys(names, widest), gross_value_micros_max=widest)
-    gate.market(bid_price_ticks=2**62, ask_price_ticks=2**62)
+    gate.market(bid_price_ticks=2**62 - 1, ask_price_ticks=2**62)
     for lots in (2, 2**40, widest):
         assert gate.send(price_ticks=2**62, quantity_lots=lots)[1] == lib.REJECT_ORDER_VALUE
-    gate.market(bid_price_ticks=1, ask_price_ticks=1)
+    gate.market(bid_price_ticks=1, ask_price_ticks=2)
     assert gate.send(price_ticks=1, quantity_lots=2**22)[1] == OK
     gate.entries[0].tick_value_micros = 1
     gate.state().open_buy_lots = widest - 5

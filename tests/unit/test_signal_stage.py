@@ -70,11 +70,19 @@ class DrivenSignal:
         lib.signal_turn(self.signal, self.plan)
         self.check()
 
-    def lean(self, side: int | None, *, bid: int = 100, instrument: int = 0, flags: int = lib.FLAG_TOP) -> None:
+    def lean(
+        self,
+        side: int | None,
+        *,
+        bid: int = 100,
+        spread: int = 2,
+        instrument: int = 0,
+        flags: int = lib.FLAG_TOP,
+    ) -> None:
         """A book that leans to one side, or to none."""
         self.tick += 1
         bids, asks = {BUY: (900, 10), SELL: (10, 900), None: (100, 100)}[side]
-        book = {"bid_price_ticks": bid, "ask_price_ticks": bid + 2, "bid_quantity_lots": bids + self.tick % 2}
+        book = {"bid_price_ticks": bid, "ask_price_ticks": bid + spread, "bid_quantity_lots": bids + self.tick % 2}
         book |= {"ask_quantity_lots": asks, "bid_depth_lots": bids, "ask_depth_lots": asks}
         self.pens["norm"].publish(type=lib.NORM_ADD, instrument=instrument, flags=flags, **book)
         self.turn()
@@ -211,6 +219,13 @@ def test_position_beyond_its_bound_can_be_reduced() -> None:
 def test_stale_book_is_no_reason(pending: DrivenSignal) -> None:
     pending.lean(BUY, instrument=1, flags=lib.FLAG_TOP | lib.FLAG_STALE)
     assert len(pending.intents()) == 1
+
+
+@pytest.mark.parametrize("spread", [0, -3])
+def test_crossed_book_is_no_reason(pending: DrivenSignal, spread: int) -> None:
+    pending.lean(BUY, instrument=1, spread=spread)
+    assert len(pending.intents()) == 1
+    assert pending.context.counter(lib.SIGNAL_SUPPRESSED_CROSSED) == 1
 
 
 def test_day_that_rolls_begins_its_features_anew() -> None:
