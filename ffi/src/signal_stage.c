@@ -23,8 +23,9 @@ void signal_plan(signal_stage *signal, turn_plan *plan) {
     stage_plan(&signal->stage, plan);
     memset(plan->input_sequence, 0, sizeof plan->input_sequence);
     plan->input_sequence[SIGNAL_INPUT_NORM] = signal->norm.next + ring_available_inline(&signal->norm, signal->batch_max);
-    plan->input_sequence[SIGNAL_INPUT_EXEC] = signal->exec.next + ring_available_inline(&signal->exec, signal->batch_max);
+    /* Refusals are counted first: the executions that risk knew when it refused then stand in exec. */
     plan->input_sequence[SIGNAL_INPUT_REJECT] = signal->reject.next + ring_available_inline(&signal->reject, signal->batch_max);
+    plan->input_sequence[SIGNAL_INPUT_EXEC] = signal->exec.next + ring_available_inline(&signal->exec, signal->batch_max);
     if (signal->seats) {
         seats_poll(signal->seats, plan->now_ns, signal->stage.lockstep != NULL);
         const ring_reader *intake = &signal->seats->intake_in;

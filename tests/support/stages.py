@@ -27,6 +27,7 @@ class Context:
         if record:
             self.records.attach_writer(ffi.addressof(stage, "ctl"))
         self.stage = stage
+        self.stage_pointer = stage if ffi.typeof(stage).kind == "pointer" else ffi.addressof(stage)
 
     def counter(self, index: int) -> int:
         """A counter; a gauge that holds a signed value is read as one."""
