@@ -279,6 +279,22 @@ class TapConfig(Section, frozen=True):
     queue_frames_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000  # of one slow subscriber; then it loses frames
 
 
+class StrategyConfig(CoprocessConfig, frozen=True, kw_only=True):
+    """[[strategies]]: a seat for a Python strategy, which the engine starts in a process of its own."""
+
+    code: str = field(name="class")  # "module:Class" or "path.py:Class"
+    mode: Literal["auto", "event", "batch"] = "auto"  # auto: by which of on_event and on_batch the class has
+    instruments: list[str] = field(default_factory=list)  # whose events it is told; empty: all
+    params: dict[str, Any] = field(default_factory=dict)  # the strategy's own, over the class's `params`
+    heartbeat_ms: Milliseconds = 2000
+    budget_ms: WholeInt = 250  # for one call of a method
+    restart: bool = False  # after it was cut off
+    book: bool = True  # keeps a book of every order, for depth()
+    batch_max: Annotated[int, Meta(ge=1, le=16384)] = 256  # events of one on_batch
+    wait: Literal["sleep", "yield", "spin"] = "sleep"  # for the next event
+    cpu: WholeInt | None = None  # None: any that no spinning stage has
+
+
 class RefdataConfig(Section, frozen=True):
     """[refdata]: the file of instruments and calendars; empty: taken from the recorded feed."""
 
@@ -297,11 +313,12 @@ class Config(Section, frozen=True):
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
     tap: TapConfig = field(default_factory=TapConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
+    strategies: list[StrategyConfig] = field(default_factory=list)
 
     @property
     def seats(self) -> list[CoprocessConfig]:
         """Every place beside the path that may send orders, in the order of their indices."""
-        return [*self.coprocesses]
+        return [*self.coprocesses, *self.strategies]
 
 
 def load_config(path: str | Path) -> Config:
@@ -438,7 +455,7 @@ def _check(config: Config, *, source: Path) -> None:
         if getattr(features, fast) >= getattr(features, slow):
             refuse(f"signal.features.{fast}", f"must be below {slow} ({getattr(features, slow)})")
     weights = config.signal.weights
-    if not any(msgspec.structs.astuple(weights)):
+    if not any(msgspec.structs.astuple(weights)) and not config.seats:
         refuse("signal.weights", "every weight is 0: no strategy would ever speak")
     signal = config.signal
     if signal.native:
@@ -453,6 +470,7 @@ def _check(config: Config, *, source: Path) -> None:
     if reason:
         refuse("signal.native", reason)
     _check_seats(config, refuse)
+    _check_strategies(config, refuse)
     if gateway.kind != "paper" and not gateway.username:
         refuse("gateway.username", f'gateway.kind = "{gateway.kind}" needs the name to log in with')
     if gateway.password_env and gateway.password_file:
@@ -485,17 +503,37 @@ def _check_seats(config: Config, refuse: Callable[[str, str], None]) -> None:
     if len(config.seats) > SEATS_MAX:
         refuse("coprocesses", f"{len(config.seats)} seats, there may be {SEATS_MAX}")
     for seat in config.seats:
+        key = f"{'strategies' if isinstance(seat, StrategyConfig) else 'coprocesses'}.{seat.name}"
         if seat.name in names:
-            refuse(f"coprocesses.{seat.name}", "two seats have this name")
+            refuse(key, "two seats have this name")
         if seat.name in SEGMENT_WORDS:
-            refuse(f"coprocesses.{seat.name}", "the engine uses this name itself")
+            refuse(key, "the engine uses this name itself")
         if seat.strategy in strategies:
-            refuse(f"coprocesses.{seat.name}.strategy", f"{seat.strategy} is {strategies[seat.strategy]}'s already")
+            refuse(f"{key}.strategy", f"{seat.strategy} is {strategies[seat.strategy]}'s already")
         needed = 2 * seat.open_orders_max + 64
         if config.rings.seat_reports < needed:
             refuse("rings.seat_reports", f"{needed} at least: {seat.name} may have {seat.open_orders_max} orders open")
         names.add(seat.name)
         strategies[seat.strategy] = seat.name
+
+
+def _check_strategies(config: Config, refuse: Callable[[str, str], None]) -> None:
+    for strategy in config.strategies:
+        key = f"strategies.{strategy.name}"
+        try:
+            split_reference(strategy.code)
+        except ValueError as error:
+            refuse(f"{key}.class", str(error))
+        if strategy.budget_ms >= strategy.heartbeat_ms:
+            refuse(
+                f"{key}.heartbeat_ms",
+                f"must be above budget_ms ({strategy.budget_ms}): a call that is let run is silent",
+            )
+        for name, value in strategy.params.items():
+            if not name.isidentifier():
+                refuse(f"{key}.params", f"{name!r} cannot be a name in Python")
+            if not isinstance(value, bool | int | float | str | list):
+                refuse(f"{key}.params.{name}", "a number, a text, true, false, or a list of these")
 
 
 def _resolve_paths(config: Config, *, folder: Path) -> Config:
@@ -516,6 +554,7 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
             intents_dir=absolute(config.gateway.intents_dir),
         ),
         refdata=replace(config.refdata, path=absolute(config.refdata.path)),
+        strategies=[replace(each, code=absolute_reference(each.code, folder)) for each in config.strategies],
     )
 
 
@@ -529,7 +568,8 @@ def _render_table(lines: list[str], name: str, table: dict[str, Any]) -> None:
         if isinstance(value, list) and _is_table(value):
             for entry in value:
                 lines.extend(["", f"[[{key}]]"])
-                lines.extend(f"{name} = {_render_value(setting)}" for name, setting in entry.items())
+                settings = {name: setting for name, setting in entry.items() if setting is not None}
+                lines.extend(f"{name} = {_render_value(setting)}" for name, setting in settings.items())
         elif isinstance(value, dict):
             bare = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _render_value(key)
             if value or key != "instruments":
@@ -544,5 +584,7 @@ def _is_table(value: Any) -> bool:
 def _render_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_render_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_render_value(item)}" for key, item in value.items()) + " }"
     # JSON's strings, numbers and booleans are TOML's too.
     return msgspec.json.encode(value).decode()

@@ -137,7 +137,8 @@ class EngineMemory:
         table = self._create("limits", lib.SEGMENT_LIMITS, limits.segment_bytes(len(spec.instruments)))
         limits.publish_limits(table, spec.config.risk, spec.symbols)
         if spec.lockstep:
-            self._create_page("lockstep", lib.SEGMENT_LOCKSTEP, "lockstep_page")
+            lockstep = self._create_page("lockstep", lib.SEGMENT_LOCKSTEP, "lockstep_page")
+            lockstep.cast("lockstep_page *").strategies = len(spec.config.strategies)
         for stage in STAGES:
             self._create_page(f"stage.{stage}", lib.SEGMENT_STAGE, "stage_page")
             hops = self._create_page(f"hops.{stage}", lib.SEGMENT_HISTOGRAMS, "histogram", lib.HOPS_MAX)
@@ -151,6 +152,8 @@ class EngineMemory:
             publish_endpoints(table, spec.endpoints)
         for name in spec.endpoints:
             self._create_page(side_segment(name), lib.SEGMENT_STAGE, "stage_page")
+        for strategy in spec.config.strategies:
+            self._create_page(side_segment(strategy.name), lib.SEGMENT_STAGE, "stage_page")
         for each in spec.placement.places:
             self._create_page(f"bell.{each.process}", lib.SEGMENT_DOORBELL, "doorbell")
 

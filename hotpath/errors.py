@@ -16,6 +16,8 @@
     ├── SeatError                  75   a co-process's seat is taken, or the engine does not answer it
     │   ├── SeatCutError           75   the engine has cut the seat off
     │   └── SeatFullError          75   the engine has not yet taken what was asked before
+    ├── StrategyError              70   a Python strategy cannot be run
+    │   └── NonsenseError          70   it asked for what no sane strategy asks for: it is cut off
     ├── VenueError                 69   the venue cannot be reached or refuses the session
     └── StageError                 70   a stage failed, or did not start or stop in time
 
@@ -128,6 +130,16 @@ class SeatCutError(SeatError):
 
 class SeatFullError(SeatError):
     """The engine has not yet taken what was asked before."""
+
+
+class StrategyError(HotpathError):
+    """A Python strategy cannot be run: its class, its parameters, or what it calls."""
+
+    exit_code = 70
+
+
+class NonsenseError(StrategyError):
+    """A strategy asked for what no sane strategy asks for. The seat is cut when this is raised, caught or not."""
 
 
 class VenueError(HotpathError):

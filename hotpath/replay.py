@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,7 @@ from hotpath.report import RunReport, collect_report
 from hotpath.runs import load_instruments, next_rolls, traded_table
 from hotpath.scratch import scratch_folder
 from hotpath.stages import ProcessStages, intents_path
+from hotpath.strategy_host import StrategyHost, summary
 from hotpath.supervisor import Supervisor, supervise
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
@@ -120,19 +122,47 @@ def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Progress | 
             spec.placement.places[0],
             run_epoch=memory.run_epoch,
             messages_per_round=options.messages_per_round,
+            strategies_here=True,
         )
+        strategies = [StrategyHost(spec, each, run_epoch=memory.run_epoch) for each in spec.config.strategies]
         lib.control_arm(memory.control, memory.control.kill_epoch)
         started = time.perf_counter()
         result = lib.DUTY_SLICE_OVER
-        while result == lib.DUTY_SLICE_OVER:
+        while result in (lib.DUTY_SLICE_OVER, lib.DUTY_STRATEGIES):
             result = stages.run(SLICE_NS)
+            while result == lib.DUTY_STRATEGIES:
+                _strategies_turn(strategies, stages.duty.lockstep)
+                result = stages.run(SLICE_NS)
             if progress is not None:
                 progress(int(stages.feed.source.offset), int(stages.feed.source.size))
         seconds = time.perf_counter() - started
+        for strategy in strategies:
+            strategy.stop()
+        notices = cut_notices(strategies)
         stages.close()
         if result != lib.DUTY_FINISHED:
             raise StageError(f"the replay ended early (duty result {result})")
-        return collect_report(memory, seconds=seconds)
+        report = collect_report(memory, seconds=seconds)
+        report.notices = notices
+        for strategy in strategies:
+            strategy.close()
+        return report
+
+
+def _strategies_turn(strategies: list[StrategyHost], page: Any) -> None:
+    """Each its turn, in the order of configuration; the baton goes on after each."""
+    for strategy in strategies:
+        strategy.turn(calls_max=None)
+        lib.duty_pass(page)
+
+
+def cut_notices(strategies: list[StrategyHost]) -> list[str]:
+    """What people should know about strategies that did not last."""
+    return [
+        f"strategy {each.config.name} was cut off{f': {summary(each.error)}' if each.error else f': {each.cut}'}"
+        for each in strategies
+        if each.error or each.cut
+    ]
 
 
 def _replay_supervised(spec: EngineSpec, options: ReplayOptions) -> RunReport:
@@ -147,6 +177,7 @@ def _replay_supervised(spec: EngineSpec, options: ReplayOptions) -> RunReport:
     outcome = supervise(supervisor, until=lambda: False, before_removal=collect)
     if outcome.failed:
         raise StageError(f"the replay failed: {outcome.reason}")
+    reports[0].notices = supervisor.notices
     return reports[0]
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hotpath.config import StrategyConfig
 from hotpath.engine import EngineSpec
 from hotpath.topology import side_segment
 
@@ -36,6 +37,7 @@ class SideProcess:
     around: bool
     page: str = ""  # segment of its stage_page; empty: it has none
     awaited: bool = False  # the run does not begin before its page says that it is ready
+    seat: str = ""  # the seat that it holds; it is ended when the engine has cut that
 
 
 def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> tuple[SideProcess, ...]:
@@ -47,4 +49,17 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
         table.append(
             SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))
         )
-    return tuple(table)
+    return (*table, *(strategy_process(each, run_path) for each in spec.config.strategies))
+
+
+def strategy_process(config: StrategyConfig, run_path: Path) -> SideProcess:
+    """The row of a Python strategy."""
+    return SideProcess(
+        config.name,
+        ("hotpath.strategy_process", config.name, str(run_path)),
+        "restart" if config.restart else "leave",
+        around=True,
+        page=side_segment(config.name),
+        awaited=True,
+        seat=config.name,
+    )

@@ -59,12 +59,14 @@ class ProcessStages:
         run_epoch: int,
         messages_per_round: int = 0,
         replay_gateway: bool = False,
+        strategies_here: bool = False,
     ) -> None:
         self.spec = spec
         self.place = place
         self.run_epoch = run_epoch
         self.messages_per_round = messages_per_round or LOCKSTEP_MESSAGES
         self.replay_gateway = replay_gateway
+        self.strategies_here = strategies_here
         self.feed: Any = ffi.NULL
         self.signal: Any = ffi.NULL
         self.risk: Any = ffi.NULL
@@ -392,6 +394,7 @@ class ProcessStages:
         bell = self.segment(f"bell.{self.place.process}", lib.SEGMENT_DOORBELL, writable=True)
         duty.bell = bell.cast("doorbell *")
         duty.wait = WAIT[self.place.wait]
+        duty.strategies_here = self.strategies_here
         duty.park_ns = MILLISECOND_NS // 5
         return duty
 
@@ -430,6 +433,9 @@ def fill_signal_config(target: Any, spec: EngineSpec) -> None:
         setattr(target.feature, key, getattr(signal.features, key))
     weights = signal.weights
     target.strategy.weight = [weights.microprice, weights.momentum, weights.reversion, 0.0, weights.custom]
+    target.silent = not any(target.strategy.weight)
+    if target.silent:  # the seats alone trade; the kernel's check wants a weight
+        target.strategy.weight[lib.COMPONENT_MICROPRICE] = 1.0
     target.strategy.threshold = signal.threshold
     for key in ("imbalance_scale", "momentum_scale", "zscore_scale", "rsi_scale"):
         setattr(target.strategy, key, getattr(signal.scales, key))

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from ffi import lib
+from hotpath import strategy_watch
 from hotpath.children import Child, describe_exit, remarks_of
 from hotpath.engine import EngineMemory, EngineSpec
 from hotpath.errors import StageError
@@ -223,11 +224,28 @@ class Supervisor:
                 self._start_child(child)
             return None
         code = child.process.poll()
+        if child.side is not None and child.side.seat:
+            return self._check_strategy(child, code)
         if code is None:
             return self._check_heartbeat(child)
         if code == 0 and self.spec.lockstep and child.stages:
             return "finished"
         return self._lost(child, describe_exit(code))
+
+    def _check_strategy(self, child: Child, code: int | None) -> str | None:
+        """One whose seat was cut is ended, whatever it does. In virtual time all must take their turns to the end."""
+        if self.spec.lockstep:
+            if code is None or code == 0:
+                child.left = code == 0
+                return None
+            return f"strategy {child.name} {strategy_watch.what_happened(child, '')}"
+        reason = strategy_watch.cut_reason(self.memory, child)
+        if code is None and not reason:
+            return self._check_heartbeat(child)
+        if code is None:
+            strategy_watch.end_cut_off(child)
+        self._side_lost(child, f"strategy {child.name} {strategy_watch.what_happened(child, reason)}")
+        return None
 
     def _check_heartbeat(self, child: Child) -> str | None:
         now = time.monotonic()
@@ -334,6 +352,12 @@ class Supervisor:
             if child.side is None:
                 child.end(seconds=deadline - time.monotonic())
         self._stop_sides(around=True)
+        if self.spec.lockstep:
+            self.notices += [
+                notice
+                for child in self.children.values()
+                if (notice := strategy_watch.notice_of(child)) not in ("", *self.notices)
+            ]
 
     def _stop_sides(self, *, around: bool) -> None:
         for child in reversed(self.children.values()):
@@ -381,7 +405,7 @@ def supervise(
             when_started()
         outcome = supervisor.watch(until=until, each=each)
         left = supervisor.drain()
-        if left:
+        if left and not supervisor.spec.lockstep:
             supervisor.notices.append(f"{left} open orders were not confirmed cancelled")
         supervisor.stop()
         if before_removal is not None:

@@ -20,7 +20,13 @@
 #define LOCKSTEP_TAIL_ROUNDS 64
 #define LOCKSTEP_TAIL_STEP_NS 10000000
 
-enum duty_result { DUTY_SLICE_OVER, DUTY_STOPPED, DUTY_FINISHED, DUTY_FAILED };
+enum duty_result {
+    DUTY_SLICE_OVER,
+    DUTY_STOPPED,
+    DUTY_FINISHED,
+    DUTY_FAILED,
+    DUTY_STRATEGIES /* lockstep: it is the strategies' turn, and they live in this process */
+};
 
 typedef struct {
     feed_stage *feed;   /* NULL: lives in another process */
@@ -31,6 +37,8 @@ typedef struct {
     const clock_page *clock;
     lockstep_page *lockstep; /* NULL: free running */
     doorbell *bell;          /* for WAIT_PARK */
+    uint32_t strategies_here; /* 1: the caller makes their turns, each passed on with duty_pass */
+    uint32_t reserved0;
     uint32_t wait;           /* enum wait_strategy */
     uint32_t idle_turns;     /* since anything was done */
     uint64_t park_ns;        /* longest sleep while parked */
@@ -38,6 +46,13 @@ typedef struct {
     uint64_t loops;          /* so far, busy or not; free running */
     turn_plan seen;          /* of the present loop; free running */
 } duty;
+
+/* Lockstep, for a strategy: wait until the turn of number `strategy` has come (DUTY_STRATEGIES), the run is over
+ * (DUTY_FINISHED) or stopped, or `slice_ns` has passed. */
+int duty_await(const lockstep_page *page, const control_page *control, const clock_page *clock, uint32_t strategy,
+               uint64_t slice_ns);
+/* Lockstep: whoever has the baton passes it on. */
+void duty_pass(lockstep_page *page);
 
 /* Run until stopped, finished, failed, or `slice_ns` has passed. */
 int duty_run(duty *duty, uint64_t slice_ns);

@@ -500,14 +500,17 @@ typedef struct {
     uint64_t counter[COUNTERS_MAX]; /* by the stage's own enum: feed_counter, signal_counter, ... */
 } stage_page;
 
-/* Lockstep: the baton names the stage whose turn it is; it counts up without wrapping. */
+/* Lockstep: the baton names whose turn it is; it counts up without wrapping. The places of a round: the feed, the
+ * strategies in the order of their configuration, then signal, risk, gateway. */
 typedef struct {
-    uint64_t baton;       /* round * STAGES_MAX + stage */
+    uint64_t baton;       /* round * (STAGES_MAX + strategies) + place */
     uint64_t now_ns;      /* virtual time of the round; written by the feed */
     uint64_t idle_rounds; /* rounds since anything was done */
     uint32_t finished;    /* the source is exhausted */
     uint32_t busy;        /* some stage did something this round */
-    uint64_t reserved[4];
+    uint32_t strategies;  /* Python strategies that take turns; set before the first round */
+    uint32_t reserved0;
+    uint64_t reserved[3];
 } lockstep_page;
 
 /* ---- seats ----------------------------------------------------------------------------------- */
@@ -783,6 +786,21 @@ enum gateway_counter {
     GATEWAY_REPEATED,       /* reports that the venue sent again under a new number */
     GATEWAY_CORRECTED,
     GATEWAY_COUNTERS
+};
+
+/* Of a Python strategy, in its page side.NAME. */
+enum strategy_counter {
+    STRATEGY_EVENTS,   /* followed in its tables */
+    STRATEGY_HANDED,   /* handed out to on_event or on_batch */
+    STRATEGY_CALLS,    /* of its methods */
+    STRATEGY_LOST,     /* market events overwritten before it read them */
+    STRATEGY_REQUESTS, /* sent */
+    STRATEGY_UNSENT,   /* came to nothing before they were sent */
+    STRATEGY_REPORTS,
+    STRATEGY_TIMERS,
+    STRATEGY_OPEN_ORDERS, /* gauge */
+    STRATEGY_CUTS,
+    STRATEGY_COUNTERS
 };
 
 /* ---- histograms ------------------------------------------------------------------------------ */

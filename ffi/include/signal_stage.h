@@ -40,7 +40,8 @@ typedef struct {
     uint16_t strategy_id;
     uint16_t account;
     uint16_t strategy_epoch;
-    uint16_t reserved[3];
+    uint16_t silent;              /* 1: it trades by its seats alone */
+    uint16_t reserved[2];
 } signal_config;
 
 /* What the strategy has at work in one instrument. */

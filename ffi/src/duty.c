@@ -152,25 +152,44 @@ static int round_open(duty *duty) {
     return 1;
 }
 
-/* Whose turn it is: acquire, for all that the stage before wrote. Partner: the release in baton_pass. */
+/* Whose turn it is, as a place in the round: acquire, for all that the one before wrote. Partner: duty_pass. */
+static uint64_t baton_place(const lockstep_page *page) {
+    return __atomic_load_n(&page->baton, __ATOMIC_ACQUIRE) % (STAGES_MAX + page->strategies);
+}
+
+/* The stage whose turn it is, when it is one of ours; STAGES_MAX for strategies that live here; else -1. */
 static int baton_mine(const duty *duty) {
-    uint64_t baton = __atomic_load_n(&duty->lockstep->baton, __ATOMIC_ACQUIRE);
-    int stage = (int)(baton % STAGES_MAX);
+    uint64_t place = baton_place(duty->lockstep), strategies = duty->lockstep->strategies;
+    if (place && place <= strategies) return duty->strategies_here ? STAGES_MAX : -1;
+    int stage = (int)(place ? place - strategies : 0);
     return context(duty, stage) ? stage : -1;
 }
 
-static void baton_pass(duty *duty) {
-    __atomic_store_n(&duty->lockstep->baton, duty->lockstep->baton + 1, __ATOMIC_RELEASE);
+void duty_pass(lockstep_page *page) { __atomic_store_n(&page->baton, page->baton + 1, __ATOMIC_RELEASE); }
+
+int duty_await(const lockstep_page *page, const control_page *control, const clock_page *clock, uint32_t strategy,
+               uint64_t slice_ns) {
+    uint64_t end_time_ns = clock_read(clock) + slice_ns;
+    for (;;) {
+        for (int looks = 0; looks < LOOPS_BETWEEN_CLOCKS; looks++) {
+            if (__atomic_load_n(&page->finished, __ATOMIC_ACQUIRE)) return DUTY_FINISHED;
+            if (baton_place(page) == strategy + 1) return DUTY_STRATEGIES;
+            wait_yield();
+        }
+        if (__atomic_load_n(&control->stop, __ATOMIC_ACQUIRE) >= 2) return DUTY_STOPPED;
+        if (clock_read(clock) >= end_time_ns) return DUTY_SLICE_OVER;
+    }
 }
 
 static int lockstep_run(duty *duty, uint64_t end_time_ns) {
     uint32_t spins = 0, spins_max = duty->wait == WAIT_SPIN ? BATON_SPINS : 0;
     for (uint32_t loops = 1;; loops++) {
         int stage = baton_mine(duty);
+        if (stage == STAGES_MAX) return DUTY_STRATEGIES;
         if (stage >= 0) {
             if (stage == STAGE_FEED && round_open(duty)) return DUTY_FINISHED;
             step(duty, stage);
-            baton_pass(duty);
+            duty_pass(duty->lockstep);
             spins = 0;
         } else if (++spins > spins_max) {
             wait_yield();

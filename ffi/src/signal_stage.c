@@ -231,7 +231,8 @@ static void market_event(signal_stage *signal, const turn_plan *plan, const norm
     signal->stage.page->counter[SIGNAL_EVENTS]++;
     uint32_t instrument = event->header.instrument;
     if (event->header.type == NORM_CLEAR) features_clear(signal);
-    if (instrument >= signal->instrument_count || !(signal->instruments[instrument].flags & INSTRUMENT_TRADED)) return;
+    if (signal->config.silent || instrument >= signal->instrument_count) return;
+    if (!(signal->instruments[instrument].flags & INSTRUMENT_TRADED)) return;
     double value[FEATURES_MAX];
     uint32_t ready = feature_update(&signal->config.feature, &signal->feature[instrument], event, value);
     if (!(event->header.flags & FLAG_TOP) && !is_print(event->header.type)) return;
