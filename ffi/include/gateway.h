@@ -136,6 +136,8 @@ gateway *gateway_init(void *memory, uint64_t bytes, const gateway_config *config
 /* Open the intent file and take up after whatever died before. `segment` is the whole mapping. */
 int gateway_open(gateway *gateway, void *segment, uint64_t bytes);
 void gateway_plan(gateway *gateway, turn_plan *plan);
+/* This intent was published just now: ask for what its command will touch. For a loop that runs both stages. */
+void gateway_expect(const gateway *gateway, const signal_event *intent);
 /* 1 when the turn did something. */
 int gateway_turn(gateway *gateway, const turn_plan *plan);
 /* Log out and close. The intent file stays. */

@@ -38,8 +38,10 @@ typedef struct {
     uint64_t turn;
     uint64_t digest;      /* of the outputs so far */
     const turn_plan *loop; /* what the loop saw of clock, kill and mode, once for all its stages; NULL: look */
+    const turn_plan *held_plan;      /* of a turn whose record waits for the end of the loop; NULL: none waits */
+    const ring_writer *held_output;
     uint32_t id;          /* enum stage_id */
-    uint32_t reserved;
+    uint32_t holds;       /* 1: turn records wait for stage_record_held */
 } stage_context;
 
 enum wait_strategy { WAIT_SPIN, WAIT_YIELD, WAIT_PARK };
@@ -62,8 +64,11 @@ void stage_look(const clock_page *clock, const control_page *control, turn_plan 
 /* Common parts of planning: time, kill, mode; the loop's look at them, or one's own. In lockstep the time
  * is the page's. */
 void stage_plan(stage_context *stage, turn_plan *plan);
-/* Publish the record of a turn that was not idle. `output` may be NULL. */
+/* Publish the record of a turn that was not idle. `output` may be NULL. A stage that holds its records only
+ * notes it: the plan then stays the caller's, unchanged, until stage_record_held. */
 void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output);
+/* Publish the record that was held, if one was: before the stage's next turn. */
+void stage_record_held(stage_context *stage);
 /* 1 when the next roll of the trading day has come: it is taken off the list. 0 on the list = none. */
 int stage_roll(uint64_t *roll_time_ns, uint64_t now_ns);
 /* The strictest of all tighteners. */

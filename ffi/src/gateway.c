@@ -290,6 +290,26 @@ void gateway_plan(gateway *self, turn_plan *plan) {
     plan->input_sequence[GATEWAY_INPUT_USER_REF] = self->intents.page->next_user_ref;
 }
 
+/* The lines that the next order will write: after T1, when there is time. */
+static void prefetch_next(const gateway *self) {
+    if (self->intents.next == self->intents.capacity) return;
+    const uint8_t *record = (const uint8_t *)&self->intents.records[self->intents.next];
+    for (uint32_t at = 0; at < sizeof(intent_record); at += CACHE_LINE_SIZE) __builtin_prefetch(record + at, 1);
+    if (self->order_count < self->config.orders_max) __builtin_prefetch(&self->orders[self->order_count], 1);
+}
+
+/* The command's name is the intent's: its cell lies anywhere in an index that no near cache holds. */
+void gateway_expect(const gateway *self, const signal_event *intent) {
+    command_id id = {.cause_sequence = intent->header.cause_sequence,
+                     .account = intent->account,
+                     .strategy = intent->strategy,
+                     .strategy_epoch = intent->strategy_epoch,
+                     .input = intent->header.cause_input,
+                     .leg = intent->leg};
+    __builtin_prefetch(&self->index_by_id[index_home(self, &id)], 1);
+    prefetch_next(self);
+}
+
 /* ---- one command --------------------------------------------------------------------------------- */
 
 /* A command is dealt with, or held for a later turn because something it needs has no room. */
@@ -376,14 +396,6 @@ static void hops_record(gateway *self, const cmd_event *command, uint64_t sent_t
     gateway_hop(self, HOP_ORDER_RISK, signal, command->header.publish_time_ns);
     gateway_hop(self, HOP_ORDER_GATEWAY, command->header.publish_time_ns, sent_time_ns);
     gateway_hop(self, HOP_ORDER_PATH, ingress, sent_time_ns);
-}
-
-/* The lines that the next order will write: after T1, when there is time. */
-static void prefetch_next(const gateway *self) {
-    if (self->intents.next == self->intents.capacity) return;
-    const uint8_t *record = (const uint8_t *)&self->intents.records[self->intents.next];
-    for (uint32_t at = 0; at < sizeof(intent_record); at += CACHE_LINE_SIZE) __builtin_prefetch(record + at, 1);
-    if (self->order_count < self->config.orders_max) __builtin_prefetch(&self->orders[self->order_count], 1);
 }
 
 /* The record is whole: stamp it, give its frame to the session, and enter it in the tables. */

@@ -190,9 +190,15 @@ static void report_refusal(paper *p, uint8_t type, const cmd_event *command, uin
     report->reason = reason;
 }
 
+/* An empty queue begins again at its first place: the lines just used serve the next order too. */
+static void rewind_empty(uint64_t *head, uint64_t *tail) {
+    if (*head == *tail) *head = *tail = 0;
+}
+
 int paper_poll(paper *p, exec_event *report) {
     if (p->report_head == p->report_tail) return 0;
     *report = p->report[p->report_head++ & p->report_mask];
+    rewind_empty(&p->report_head, &p->report_tail);
     return 1;
 }
 
@@ -470,6 +476,7 @@ static int run_due(paper *p, uint64_t until_ns) {
         if (due->effect_time_ns > p->now_ns) p->now_ns = due->effect_time_ns;
         p->pending_head++;
         begin(p, &due->command);
+        rewind_empty(&p->pending_head, &p->pending_tail);
     }
 }
 

@@ -60,10 +60,7 @@ void stage_plan(stage_context *stage, turn_plan *plan) {
     plan->weights_version = 0;
 }
 
-void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output) {
-    stage->turn++;
-    stage->page->turns = stage->turn;
-    if (!stage->ctl.slots) return;
+static void record_publish(stage_context *stage, const turn_plan *plan, const ring_writer *output) {
     turn_event *event = ring_claim_inline(&stage->ctl);
     if (!event) {
         /* A hole in the record: what follows cannot be replayed, so nothing may follow. */
@@ -89,6 +86,24 @@ void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer
     event->killed = plan->killed;
     event->header.publish_time_ns = plan->now_ns; /* a measured instant would cost every turn a reading of the clock */
     ring_commit_inline(&stage->ctl);
+}
+
+void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer *output) {
+    stage->turn++;
+    stage->page->turns = stage->turn;
+    if (!stage->ctl.slots) return;
+    if (!stage->holds) {
+        record_publish(stage, plan, output);
+        return;
+    }
+    stage->held_plan = plan;
+    stage->held_output = output;
+}
+
+void stage_record_held(stage_context *stage) {
+    if (!stage->held_plan) return;
+    record_publish(stage, stage->held_plan, stage->held_output);
+    stage->held_plan = NULL;
 }
 
 int stage_input_stands(stage_context *stage, const ring_reader *reader, uint64_t end) {
