@@ -115,6 +115,7 @@ class ProcessStages:
         ring = self.rings[name]
         segment = self.segment(name, lib.SEGMENT_RING, writable=True)
         _check(lib.ring_writer_attach(writer, segment.pointer), name)
+        writer.looks_ahead = set(ring.gating) <= set(self.place.stages)
         for reader in ring.gating:
             cursor = self.segment(ring.cursor(reader), lib.SEGMENT_CURSOR)
             _check(lib.ring_writer_gate(writer, cursor.pointer), ring.cursor(reader))

@@ -38,7 +38,7 @@ typedef struct {
     uint32_t slot_shift;  /* log2 of the slot size */
     uint32_t gate_count;
     uint32_t bell_count;
-    uint32_t reserved;
+    uint32_t looks_ahead; /* 1: ask for slots ahead; set by whoever knows that the readers share this processor */
     ring_control *control;
     const ring_cursor *gate[RING_GATES_MAX];
     doorbell *bell[RING_GATES_MAX];

@@ -1,6 +1,8 @@
 /* gate.c: the risk gate. See include/gate.h. */
 #include "gate.h"
+#include "command_inline.h"
 #include "digest.h"
+#include "prefetch_inline.h"
 #include <string.h>
 
 #define NANOS 1000000000
@@ -77,7 +79,7 @@ static void order_remove(gate *gate, uint64_t hole) {
 }
 
 /* Ids are dense: ask now for the lines of the next order, which nothing has touched for long. */
-static void order_expect(const gate *gate, uint64_t order_id) {
+PREFETCHING void order_expect(const gate *gate, uint64_t order_id) {
     uint64_t place = home(gate, order_id);
     __builtin_prefetch(&gate->order_id[place], 1);
     __builtin_prefetch(&gate->order[place], 1);
@@ -305,12 +307,7 @@ static void command_fill(const gate *gate, const turn_plan *plan, const signal_e
     command->header.type = TYPE[intent->header.type - SIGNAL_NEW];
     command->header.flags = intent->side == SIDE_SELL ? FLAG_SELL : 0;
     command->header.instrument = intent->header.instrument;
-    command->id = (command_id){.cause_sequence = intent->header.cause_sequence,
-                               .account = intent->account,
-                               .strategy = intent->strategy,
-                               .strategy_epoch = intent->strategy_epoch,
-                               .input = intent->header.cause_input,
-                               .leg = intent->leg};
+    command->id = command_name(intent);
     command->order_id = order_id;
     command->target_order_id = intent->header.type == SIGNAL_NEW ? 0 : intent->target_order_id;
     command->price_ticks = intent->price_ticks;

@@ -5,8 +5,10 @@
  * send buffer | order table | (end of the turn) socket | cmd cursor.
  */
 #include "gateway.h"
+#include "command_inline.h"
 #include "digest.h"
 #include "gateway_parts.h"
+#include "prefetch_inline.h"
 #include "soup.h"
 #include <string.h>
 
@@ -291,21 +293,15 @@ void gateway_plan(gateway *self, turn_plan *plan) {
 }
 
 /* The lines that the next order will write: after T1, when there is time. */
-static void prefetch_next(const gateway *self) {
+PREFETCHING void prefetch_next(const gateway *self) {
     if (self->intents.next == self->intents.capacity) return;
-    const uint8_t *record = (const uint8_t *)&self->intents.records[self->intents.next];
-    for (uint32_t at = 0; at < sizeof(intent_record); at += CACHE_LINE_SIZE) __builtin_prefetch(record + at, 1);
+    prefetch_lines(&self->intents.records[self->intents.next], sizeof(intent_record));
     if (self->order_count < self->config.orders_max) __builtin_prefetch(&self->orders[self->order_count], 1);
 }
 
 /* The command's name is the intent's: its cell lies anywhere in an index that no near cache holds. */
 void gateway_expect(const gateway *self, const signal_event *intent) {
-    command_id id = {.cause_sequence = intent->header.cause_sequence,
-                     .account = intent->account,
-                     .strategy = intent->strategy,
-                     .strategy_epoch = intent->strategy_epoch,
-                     .input = intent->header.cause_input,
-                     .leg = intent->leg};
+    command_id id = command_name(intent);
     __builtin_prefetch(&self->index_by_id[index_home(self, &id)], 1);
     prefetch_next(self);
 }

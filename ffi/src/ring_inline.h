@@ -29,6 +29,7 @@
  */
 #pragma once
 #include "ring.h"
+#include "prefetch_inline.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -70,11 +71,21 @@ static inline void *ring_claim_inline(ring_writer *writer) {
     return slot;
 }
 
+/* Ask for the slot after the next. A ring that is larger than the near caches would else make each message wait
+ * for memory: its stores, and with them whatever reads them back, stand behind a line that is far away. Not between
+ * processors: there it takes the line from the reader, and a round trip 30 to 45 ns more. */
+PREFETCHING void ring_expect(const ring_writer *writer) {
+    const uint8_t *slot = (const uint8_t *)ring_slot(writer->slots, writer->next + 1, writer->mask, writer->slot_shift);
+    __builtin_prefetch(slot, 1);
+    if (writer->slot_shift > 6) __builtin_prefetch(slot + CACHE_LINE_SIZE, 1);
+}
+
 static inline void ring_commit_inline(ring_writer *writer) {
     uint64_t *slot = ring_slot(writer->slots, writer->next, writer->mask, writer->slot_shift);
     uint64_t stamp = ++writer->next;
     __atomic_store_n(slot, stamp, RING_PUBLISH_ORDER);                     /* P1 */
     __atomic_store_n(&writer->control->position, stamp, __ATOMIC_RELEASE); /* P5 */
+    if (writer->looks_ahead) ring_expect(writer);
     if (__builtin_expect(writer->bell_count != 0, 0)) {
         __atomic_thread_fence(__ATOMIC_SEQ_CST); /* P4 */
         for (uint32_t i = 0; i < writer->bell_count; i++)
