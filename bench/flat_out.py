@@ -17,9 +17,9 @@ from ffi import lib
 from hotpath.replay import ReplayOptions, replay_file
 
 AIM_PER_SECOND = 4_000_000
-THRESHOLDS = {"flow": 0.32, "GOOG": 0.55}  # of the score: about one event in a thousand passes it
+THRESHOLDS = {"flow": 0.54, "GOOG": 0.59}  # of the score: about one event in a thousand passes it
 INSTRUMENTS = 64
-SLICE_NS = 20_000_000
+SLICE_NS = 500_000  # the last one ends idle: short beside the shortest run
 
 
 def run(options: Options) -> Finding:
