@@ -39,6 +39,24 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
     """One table of the file."""
 
 
+def read_secret(key: str, *, variable: str, path: str) -> str:
+    """A password from an environment variable or a file, empty when neither is named. `key` is what their keys
+    begin with. Raises ConfigError."""
+    if variable:
+        if variable not in os.environ:
+            raise ConfigError(
+                f"{key}_env: the environment variable {variable} is not set",
+                next_step=f"export {variable} before starting the engine",
+            )
+        return os.environ[variable]
+    if path:
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"{key}_file: {path}: {error.strerror}") from None
+    return ""
+
+
 class EngineConfig(Section, frozen=True):
     """[engine]: who the engine is, where its processes run and how they wait."""
 
@@ -107,6 +125,21 @@ class FeedConfig(Section, frozen=True):
     # a session joined after its first message: "stale" until a snapshot; "trust" each book until an order turns up
     # whose add was never seen
     late_start: Literal["stale", "trust"] = "stale"
+    # snapshots, for what was lost for good or before a late start (GLIMPSE 5.0 over SoupBinTCP)
+    snapshot_host: str = ""  # empty: there is no server
+    snapshot_port: Port = 26403
+    snapshot_username: Annotated[str, Meta(max_length=6)] = ""
+    snapshot_password_env: str = ""  # name of the environment variable that holds the password
+    snapshot_password_file: str = ""  # or a file that holds it
+    snapshot_timeout_ms: Milliseconds = 10_000  # until one that is not whole is given up
+    snapshot_retry_ms: Milliseconds = 500  # after a failure; doubled at each, up to half a minute
+    snapshot_hold: Annotated[int, Meta(ge=4096, le=2**24)] = 1 << 17  # live messages kept aside meanwhile
+
+    def snapshot_password(self) -> str:
+        """The secret itself, from where the file says that it is. Never log what this returns."""
+        return read_secret(
+            "feed.snapshot_password", variable=self.snapshot_password_env, path=self.snapshot_password_file
+        )
 
 
 class FeaturesConfig(Section, frozen=True):
@@ -242,19 +275,7 @@ class GatewayConfig(Section, frozen=True):
 
     def password(self) -> str:
         """The secret itself, from where the file says that it is. Never log what this returns."""
-        if self.password_env:
-            if self.password_env not in os.environ:
-                raise ConfigError(
-                    f"gateway.password_env: the environment variable {self.password_env} is not set",
-                    next_step=f"export {self.password_env} before starting the engine",
-                )
-            return os.environ[self.password_env]
-        if self.password_file:
-            try:
-                return Path(self.password_file).read_text().strip()
-            except OSError as error:
-                raise ConfigError(f"gateway.password_file: {self.password_file}: {error.strerror}") from None
-        return ""
+        return read_secret("gateway.password", variable=self.password_env, path=self.password_file)
 
 
 class CoprocessConfig(Section, frozen=True):
@@ -475,6 +496,12 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("gateway.username", f'gateway.kind = "{gateway.kind}" needs the name to log in with')
     if gateway.password_env and gateway.password_file:
         refuse("gateway.password_file", "password_env is set as well; only one may name the secret")
+    if feed.snapshot_password_env and feed.snapshot_password_file:
+        refuse("feed.snapshot_password_file", "snapshot_password_env is set as well; only one may name the secret")
+    if feed.snapshot_host and not feed.snapshot_username:
+        refuse("feed.snapshot_username", "a snapshot server needs the name to log in with")
+    if feed.snapshot_hold & (feed.snapshot_hold - 1):
+        refuse("feed.snapshot_hold", f"{feed.snapshot_hold} is not a power of two")
     if gateway.timeout_ms <= gateway.heartbeat_ms:
         refuse("gateway.timeout_ms", f"must be above heartbeat_ms ({gateway.heartbeat_ms})")
     if gateway.reconnect_ms_max < gateway.reconnect_ms_min:
@@ -546,7 +573,11 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
     return replace(
         config,
         engine=replace(config.engine, state_dir=absolute(config.engine.state_dir)),
-        feed=replace(config.feed, path=absolute(config.feed.path)),
+        feed=replace(
+            config.feed,
+            path=absolute(config.feed.path),
+            snapshot_password_file=absolute(config.feed.snapshot_password_file),
+        ),
         signal=replace(config.signal, native=absolute_reference(config.signal.native, folder)),
         gateway=replace(
             config.gateway,

@@ -18,6 +18,7 @@ from hotpath.engine import EngineSpec, huge_memory
 from hotpath.errors import StageError
 from hotpath.holders import Hold, hold, session_lock
 from hotpath.limits import copy_bytes
+from hotpath.rings import CURSOR_BYTES
 from hotpath.segments import Segment
 from hotpath.sockets import open_lines, open_servers, resolve
 from hotpath.topology import (
@@ -40,6 +41,9 @@ VENUE = {"paper": lib.VENUE_PAPER, "ouch50": lib.VENUE_OUCH50, "ouch42": lib.VEN
 WAIT = {"spin": lib.WAIT_SPIN, "yield": lib.WAIT_YIELD, "park": lib.WAIT_PARK}
 RECEIVE_INTERVAL_NS = 2000  # between two looks at the venue's socket: an answer may wait so long, the path need not
 MILLISECOND_NS = 1_000_000
+SNAPSHOT_ORDER_BYTES = 44  # of an add with its length, the longer of the two kinds, and some to spare
+SNAPSHOT_OTHER_BYTES = 16 << 20  # directory, states and notices of as many instruments as there may be
+SNAPSHOT_RETRY_MS_MAX = 30_000
 MICROSECOND_NS = 1_000
 SWEEP_INTERVAL_NS = 10 * MILLISECOND_NS  # between two looks at working orders
 
@@ -161,6 +165,9 @@ class ProcessStages:
             feed.source = self._source(config)
         elif config.kind == "mold":
             feed.line = self._line(config, feed.stage)
+            if config.snapshot_host:
+                feed.line.from_snapshot = 1
+                feed.snapshot = self._snapshot(config, feed.stage)
         lib.feed_init(feed)
         return feed
 
@@ -230,6 +237,45 @@ class ProcessStages:
             ffi.memmove(line.session, config.session.ljust(10).encode(), 10)
             line.pinned_session = 1
         return line
+
+    def _snapshot(self, config: FeedConfig, context: Any) -> Any:
+        """The client of the snapshot server, with room for the largest snapshot that the books can take."""
+        snapshot = self._keep(ffi.new("snapshot *"))
+        server = snapshot.config
+        try:
+            server.address = socket.gethostbyname(config.snapshot_host).encode()
+        except OSError as error:
+            raise StageError(f"feed: snapshot server {config.snapshot_host}: {error.strerror}") from None
+        server.port = config.snapshot_port
+        server.username = config.snapshot_username.ljust(6).encode()
+        server.password = config.snapshot_password().ljust(10).encode()
+        server.send_bytes, server.receive_bytes = 1 << 12, 1 << 17
+        server.heartbeat_ns = 1000 * MILLISECOND_NS
+        for name in ("silence_ns", "connect_timeout_ns", "login_timeout_ns"):
+            setattr(server, name, config.snapshot_timeout_ms * MILLISECOND_NS)
+        snapshot.buffers = ffi.cast("uint8_t *", self._memory(server.send_bytes + server.receive_bytes))
+        snapshot.capacity = SNAPSHOT_ORDER_BYTES * config.orders_max + SNAPSHOT_OTHER_BYTES
+        snapshot.bytes = ffi.cast("uint8_t *", self._memory(snapshot.capacity))
+        self._private_ring(snapshot, capacity=config.snapshot_hold)
+        snapshot.timeout_ns = config.snapshot_timeout_ms * MILLISECOND_NS
+        snapshot.backoff_ns_min = config.snapshot_retry_ms * MILLISECOND_NS
+        snapshot.backoff_ns_max = max(config.snapshot_retry_ms, SNAPSHOT_RETRY_MS_MAX) * MILLISECOND_NS
+        snapshot.counter = context.page.counter
+        return snapshot
+
+    def _private_ring(self, snapshot: Any, *, capacity: int) -> None:
+        """A raw ring in this process's own memory, sealed like a segment: the kernels know no other kind."""
+        slot_size = ffi.sizeof("raw_event")
+        ring = self._memory(lib.ring_bytes(capacity, slot_size))
+        cursor = self._memory(CURSOR_BYTES)
+        lib.segment_seal(
+            ring, ffi.new("segment_header *", {"kind": lib.SEGMENT_RING, "capacity": capacity, "slot_size": slot_size})
+        )
+        lib.segment_seal(cursor, ffi.new("segment_header *", {"kind": lib.SEGMENT_CURSOR, "capacity": 1}))
+        writer, reader = ffi.addressof(snapshot, "hold"), ffi.addressof(snapshot, "hold_out")
+        _check(lib.ring_writer_attach(writer, ring), "snapshot hold")
+        _check(lib.ring_writer_gate(writer, cursor), "snapshot hold")
+        _check(lib.ring_reader_attach(reader, ring, cursor, lib.CURSOR_GATING), "snapshot hold")
 
     # ---- signal --------------------------------------------------------------------------------
 
@@ -407,6 +453,8 @@ class ProcessStages:
         """Leave the venue in order and let go of the memory."""
         if self.gateway != ffi.NULL:
             lib.gateway_close(self.gateway)
+        if self.feed != ffi.NULL and self.feed.snapshot != ffi.NULL:
+            lib.snapshot_close(self.feed.snapshot, lib.clock_now(self.feed.stage.clock))
         for owner in self._kept:
             if isinstance(owner, socket.socket):
                 owner.close()

@@ -34,7 +34,18 @@ from hotpath.topology import (
 HOP_BUDGET_NS = {"order_feed": 300, "order_signal": 400, "order_risk": 150, "order_gateway": 300}
 PATH_BUDGET_NS = {1: 1500, 2: 2000, 4: 2500}
 GAUGES = {
-    "feed": {"stale", "live_orders", "stale_instruments", "packets_held", "a_lost", "a_silent", "b_lost", "b_silent"},
+    "feed": {
+        "stale",
+        "live_orders",
+        "stale_instruments",
+        "snapshot_held",
+        "snapshot_state",
+        "packets_held",
+        "a_lost",
+        "a_silent",
+        "b_lost",
+        "b_silent",
+    },
     "signal": set[str](),
     "risk": {"open_orders", "position_lots", "gross_value_micros", "cash_micros", "pnl_micros", "mode"},
     "gateway": {"session_up", "open_orders"},

@@ -40,6 +40,8 @@ typedef struct {
     const itch_context *context;
     paper *paper;
     publisher *publisher;
+    book *book;     /* as recorded, without ours, for snapshots; NULL: not kept, nor is `state` */
+    uint8_t *state; /* enum trading_state by instrument */
     uint64_t messages;
     uint64_t unknown; /* messages that ITCH 5.0 does not have, or of no instrument of ours: passed on as they are */
 } exchange_recording;

@@ -1,6 +1,6 @@
 /* feed.h: the feed stage: raw -> decode -> book -> norm.
  *
- *   network or file --(front end: line.h, source.h)--> raw ring --(turns)--> norm ring
+ *   network or file --(front end: line.h, snapshot.h, source.h)--> raw ring --(turns)--> norm ring
  *
  * The front end decides what was received, in which order, and where it is whole; it runs in
  * feed_plan and writes that down in the raw ring. The turn is a function of the raw ring alone.
@@ -18,6 +18,7 @@
 #include "itch.h"
 #include "source.h"
 #include "line.h"
+#include "snapshot.h"
 
 typedef struct {
     stage_context stage;
@@ -27,6 +28,7 @@ typedef struct {
     book *book;           /* own */
     source *source;       /* a recorded feed, or NULL */
     line *line;           /* a network line, or NULL */
+    snapshot *snapshot;   /* where its books come from when it lost messages for good, or NULL */
     const instrument_entry *instruments;
     uint32_t *locate;     /* 65536 entries: instrument by venue locate, or what feed.c knows of it instead */
     uint32_t instrument_count;

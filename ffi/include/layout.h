@@ -23,7 +23,7 @@
 #define RING_SLOTS_OFFSET 4096 /* slots start on a page of their own, so that readers map them read-only */
 #define RING_GATES_MAX 8       /* gating readers of one ring */
 #define INPUTS_MAX 5           /* words of a plan: input rings of one stage, and how far it may publish */
-#define COUNTERS_MAX 96        /* counters of one stage */
+#define COUNTERS_MAX 128       /* counters of one stage */
 #define INSTRUMENTS_MAX 65536
 #define NO_INSTRUMENT 4294967295 /* an event of the market, not of an instrument */
 #define RAW_BYTES_MAX 64         /* venue bytes in one raw slot; a longer message takes several */
@@ -700,6 +700,19 @@ enum feed_counter {
     FEED_PARTIAL_BAD_MESSAGE,
     FEED_SNAPSHOTS,         /* taken over */
     FEED_SNAPSHOT_MESSAGES, /* in them; counted among messages too */
+    FEED_SNAPSHOT_COVERED,  /* live messages that one held already */
+    FEED_SNAPSHOT_HELD,     /* gauge: live events that wait for one */
+    FEED_SNAPSHOT_STATE,    /* gauge: enum snapshot_state */
+    FEED_SNAPSHOT_ATTEMPTS,
+    FEED_SNAPSHOT_FAILURES, /* the sum of those below, by enum snapshot_failure */
+    FEED_SNAPSHOT_UNREACHABLE,
+    FEED_SNAPSHOT_REFUSED,
+    FEED_SNAPSHOT_CUT,
+    FEED_SNAPSHOT_MALFORMED,
+    FEED_SNAPSHOT_OTHER_SESSION,
+    FEED_SNAPSHOT_WRONG_SEQUENCE,
+    FEED_SNAPSHOT_SLOW,
+    FEED_SNAPSHOT_NO_ROOM,
     FEED_COUNTERS
 };
 

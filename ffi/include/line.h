@@ -84,7 +84,7 @@ typedef struct {
     uint64_t line_silence_ns; /* 0 = the silence of one line is not watched */
     uint64_t session_wait_ns; /* 0 = only an ended session is left */
     uint32_t request_tries;  /* requests without an answer before the other server is asked */
-    uint32_t reserved0;
+    uint32_t from_snapshot;  /* 1: a session joined late is taken up where it is, and a snapshot brings the rest */
     uint64_t *counter;       /* of the feed, by enum feed_counter */
     histogram *hops;         /* of the feed, or NULL: HOP_KERNEL is recorded here */
     const clock_page *clock;
@@ -98,6 +98,7 @@ typedef struct {
     uint8_t doubt_held;      /* `doubt` holds a packet, or a heartbeat */
     uint64_t expected;       /* next sequence to publish; 0 = not yet known. The caller may set it */
     uint64_t highest;        /* first sequence after all that is believed to exist */
+    uint64_t first_sequence; /* where the session was taken up */
     uint64_t end_sequence;   /* of the session, once its end was announced; 0 = not yet */
     uint64_t gap_end;        /* first sequence known to exist after the holes; 0 = there is no hole */
     uint64_t hole_end;       /* first sequence after the first hole; 0 = there is none */
@@ -137,5 +138,7 @@ typedef struct {
 uint32_t line_poll(line *line, ring_writer *raw, uint64_t now_ns, uint32_t packets_max);
 /* Take one packet as if `source` had received it: for replayed captures and tests. */
 uint32_t line_packet_in(line *line, ring_writer *raw, uint32_t source, const uint8_t *bytes, uint32_t size, uint64_t now_ns);
+/* What comes before `sequence` is known another way: go on from there. Returns how many messages were published. */
+uint32_t line_skip(line *line, ring_writer *raw, uint64_t sequence, uint64_t now_ns);
 /* Bytes of a line, for the caller to allocate and to clear. */
 uint64_t line_bytes(void);

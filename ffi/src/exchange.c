@@ -90,6 +90,11 @@ uint64_t exchange_recording_time(const exchange_recording *recording) {
     return length ? message_time(recording->bytes + recording->position + BLOCK_HEADER_SIZE, length) : 0;
 }
 
+static void snapshot_follow(exchange_recording *recording, norm_event *event) {
+    book_apply(recording->book, event);
+    if (event->header.type == NORM_STATUS) recording->state[event->header.instrument] = (uint8_t)event->order_ref;
+}
+
 int exchange_run_recording(exchange_recording *recording, uint64_t until_ns, uint64_t messages_max) {
     for (uint64_t done = 0; done < messages_max; done++) {
         uint32_t length = message_length(recording);
@@ -99,6 +104,7 @@ int exchange_run_recording(exchange_recording *recording, uint64_t until_ns, uin
         norm_event event = {0};
         if (itch_normalise(recording->context, message, length, &event) == ITCH_OK) {
             if (paper_market(recording->paper, &event) != PAPER_OK) return EXCHANGE_MORE;
+            if (recording->book) snapshot_follow(recording, &event);
         } else {
             recording->unknown++;
         }

@@ -44,7 +44,9 @@ static itch_context context_of(const feed_stage *feed) {
 static void front_end_poll(feed_stage *feed, uint64_t now_ns) {
     if (feed->source) source_poll(feed->source, &feed->raw, now_ns);
     if (feed->line) {
-        line_poll(feed->line, &feed->raw, now_ns, LINE_BATCH_MAX);
+        ring_writer *target = feed->snapshot ? snapshot_target(feed->snapshot, &feed->raw) : &feed->raw;
+        line_poll(feed->line, target, now_ns, LINE_BATCH_MAX);
+        if (feed->snapshot) snapshot_poll(feed->snapshot, feed->line, &feed->raw, now_ns);
         feed->heard_time_ns = feed->line->heard_time_ns;
     }
 }

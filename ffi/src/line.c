@@ -100,9 +100,12 @@ static void side_follow(line *line, const line_packet *packet) {
 
 /* ---- sessions ---------------------------------------------------------------------------------- */
 
-/* Where a session is taken up: at its start when what was missed can be asked for, else where it is. */
+/* What was missed of a session cannot be asked for, or comes from a snapshot. */
+static int starts_late(const line *line) { return line->request_socket[0] < 0 || line->from_snapshot; }
+
+/* Where a session is taken up: at its start when what was missed is asked for, else where it is. */
 static uint64_t first_sequence(const line *line, const mold_header *header) {
-    return line->request_socket[0] >= 0 || !header->sequence ? 1 : header->sequence;
+    return !starts_late(line) || !header->sequence ? 1 : header->sequence;
 }
 
 static void doubt_drop(line *line) {
@@ -121,7 +124,7 @@ static void session_begin(line *line, ring_writer *raw, const mold_header *heade
     line->gap_end = line->hole_end = line->end_sequence = 0;
     line->gap_open = line->ended = line->confirmed = 0;
     line->followed = 1;
-    line->highest = line->expected;
+    line->highest = line->first_sequence = line->expected;
     for (uint32_t i = 0; i < LINE_SIDES_MAX; i++) line->side[i].next = rolled ? line->expected : 0;
     line->counter[FEED_SESSIONS]++;
     raw_stamp stamp = {.sequence = line->expected, .ingress_time_ns = now_ns, .flags = FLAG_PACKET_END, .type = RAW_SESSION};
@@ -227,7 +230,7 @@ static int packet_believe(line *line, const line_packet *packet) {
 /* A session that was taken up in its middle by a packet which nothing agreed with is taken up again. */
 static void start_confirm(line *line, ring_writer *raw, const line_packet *packet, const mold_header *header) {
     if (line->confirmed || packet->sequence > line->highest + LINE_AHEAD_MAX) return;
-    if (packet->sequence + LINE_AHEAD_MAX < line->expected && line->request_socket[0] < 0) {
+    if (packet->sequence + LINE_AHEAD_MAX < line->expected && starts_late(line)) {
         line->expected = first_sequence(line, header);
         session_begin(line, raw, header, 0, packet->ingress_time_ns);
         return;
@@ -241,6 +244,13 @@ uint32_t line_work(line *line, ring_writer *raw, uint64_t now_ns) {
     session_end_check(line, raw, now_ns);
     line->counter[FEED_PACKETS_HELD] = line->stash_count + (line->doubt_held && line->doubt.count);
     return published;
+}
+
+uint32_t line_skip(line *line, ring_writer *raw, uint64_t sequence, uint64_t now_ns) {
+    if (sequence <= line->expected) return 0;
+    line->expected = sequence;
+    if (sequence > line->highest) line->highest = sequence;
+    return line_work(line, raw, now_ns);
 }
 
 /* ---- packets ----------------------------------------------------------------------------------- */

@@ -61,6 +61,12 @@ class SimulatorConfig(Section, frozen=True):
     store_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 36)] = 1 << 27  # powers of two: messages that
     store_messages: Annotated[int, Meta(ge=1 << 10, le=1 << 32)] = 1 << 22  # can be asked for again
 
+    # the snapshot service
+    glimpse_host: Host = "127.0.0.1"
+    glimpse_port: Annotated[int, Meta(ge=-1, le=65535)] = -1  # 0: pick a free one; -1: none
+    glimpse_username: Annotated[str, Meta(min_length=1, max_length=6)] = "HOTPTH"
+    glimpse_password: Annotated[str, Meta(max_length=10)] = "simulator"
+
     # the order session
     order_host: Host = "127.0.0.1"
     order_port: AnyPort = 0

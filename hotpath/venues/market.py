@@ -28,6 +28,8 @@ INTENTS_PER_TURN = 20_000  # then the sockets get their turn
 MESSAGES_PER_TURN = 2_000
 DIRECTORY_SCAN_BYTES = 64 << 20  # how far into a recording its instruments are looked for
 NO_INSTRUMENT: int = lib.NO_INSTRUMENT
+# Nasdaq Global Select, round lots of 100, common stock, live, tier 1: as most of a real day's are
+DIRECTORY_DETAIL = b"QNNCZ PN 1NN"
 
 
 class Command(NamedTuple):
@@ -87,6 +89,15 @@ class Market(Protocol):
 
     def publish_broken(self, instrument: int, match_id: int) -> None:
         """Tell the feed that an execution did not happen."""
+
+    def live_book(self) -> Any:
+        """The live orders, as the feed has told them: ``const book *``. For snapshots of it."""
+
+    def locate_of(self, instrument: int) -> int:
+        """The venue's number of an instrument today."""
+
+    def trading_state(self, instrument: int) -> int:
+        """As the feed has told it: enum trading_state."""
 
     def close_day(self) -> None:
         """Publish the end of the day."""
@@ -207,6 +218,7 @@ class CrowdMarket:
         self._status = ffi.new("int *")
         self._request = ffi.new("match_request *")
         self._live: dict[int, LiveOrder] = {}
+        self._states: dict[int, int] = {}  # of those not trading as the day began
         self._reports: list[Report] = []
 
     @staticmethod
@@ -225,14 +237,13 @@ class CrowdMarket:
         publish(self.publisher, "S", time_ns=at, event=ord("O"))
         for name, i in self.symbols.items():
             stock = name.ljust(8).encode()
-            # Nasdaq Global Select, round lots of 100, common stock, live, tier 1: as most of a real day's are
             publish(
                 self.publisher,
                 "R",
                 time_ns=at,
                 locate=i + 1,
                 stock=stock,
-                detail=b"QNNCZ PN 1N" + b"N",
+                detail=DIRECTORY_DETAIL,
                 number=(100, 0),
             )
         for name, i in self.symbols.items():
@@ -398,6 +409,7 @@ class CrowdMarket:
     def publish_state(self, instrument: int, state: int) -> None:
         """See Market."""
         lib.match_state(self._match, instrument, state, self.now_ns, self._output)
+        self._states[instrument] = state
         for event in self._events[0 : self._output.events]:
             lib.publisher_event(self.publisher, ffi.addressof(event))
         self._output.events = 0
@@ -409,11 +421,19 @@ class CrowdMarket:
     def best(self, instrument: int, side: int) -> int:
         """The best price of a side in ticks; 0 when there is none."""
         level = ffi.new("book_level *")
-        return int(level.price_ticks) if lib.book_depth(self.book(), instrument, side, level, 1) else 0
+        return int(level.price_ticks) if lib.book_depth(self.live_book(), instrument, side, level, 1) else 0
 
-    def book(self) -> Any:
-        """The engine's own book, for tests."""
+    def live_book(self) -> Any:
+        """The engine's own book."""
         return lib.match_book(self._match)
+
+    def locate_of(self, instrument: int) -> int:
+        """See Market."""
+        return instrument + 1
+
+    def trading_state(self, instrument: int) -> int:
+        """See Market."""
+        return self._states.get(instrument, int(lib.STATE_TRADING))
 
     def counts(self) -> dict[str, int]:
         """See Market."""
@@ -461,6 +481,11 @@ class RecordedMarket:
         self._recording.size = len(self._file)
         self._recording.context, self._recording.paper = self._context, self._paper
         self._recording.publisher = self.publisher
+        self._locates = sorted(locates)
+        self._states = ffi.new("uint8_t[]", [lib.STATE_TRADING] * len(locates))
+        if config.glimpse_port >= 0:
+            self._book_memory, self._recording.book = make_kernel("book", ffi.addressof(settings, "book"))
+            self._recording.state = self._states
         self._command = ffi.new("cmd_event *")
         self._exec = ffi.new("exec_event *")
         self._reports: list[Report] = []
@@ -567,6 +592,18 @@ class RecordedMarket:
 
     def publish_broken(self, instrument: int, match_id: int) -> None:
         """The execution was on paper, and no feed told of it: nothing to take back."""
+
+    def live_book(self) -> Any:
+        """The recorded orders; kept only where snapshots of them may be asked for."""
+        return self._recording.book
+
+    def locate_of(self, instrument: int) -> int:
+        """See Market."""
+        return self._locates[instrument]
+
+    def trading_state(self, instrument: int) -> int:
+        """See Market."""
+        return int(self._states[instrument])
 
     def counts(self) -> dict[str, int]:
         """See Market."""

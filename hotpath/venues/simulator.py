@@ -24,6 +24,7 @@ from hotpath.errors import VenueError
 from hotpath.venues.config import SimulatorConfig, check_simulator_config
 from hotpath.venues.faults import Faults
 from hotpath.venues.feed import Feed
+from hotpath.venues.glimpse import GlimpseServer
 from hotpath.venues.market import MARKETS, Market
 from hotpath.venues.sessions import SessionServer, wait
 from hotpath.venues.tap import Tap
@@ -48,6 +49,7 @@ class Simulator:
         self.feed.requests = self.faults.requests(self.feed.requests)
         for index, line in enumerate(self.feed.lines):
             line.socket = self.faults.line(line.socket, index=index)
+        self.glimpse = GlimpseServer(config, self.market)
         self.control = self._open_control()
         self.began_ns = 0  # this machine's monotonic clock when the market started; 0: not yet
         self._stops = 0
@@ -80,6 +82,8 @@ class Simulator:
             "retransmission_port": self.feed.retransmission_port,
             "order_host": self.config.order_host,
             "order_port": self.sessions.port,
+            "glimpse_host": self.config.glimpse_host,
+            "glimpse_port": self.glimpse.port,
             "control_port": self.control.getsockname()[1] if self.control else None,
             "symbols": list(self.market.symbols),
         }
@@ -92,6 +96,7 @@ class Simulator:
             **self.feed.counts,
             **self.desk.counts,
             **self.sessions.counts,
+            **self.glimpse.counts,
             **self.market.counts(),
             "faults": self.faults.counts(),
         }
@@ -145,6 +150,7 @@ class Simulator:
         if now_ns - self._kept_alive_ns >= self._keep_alive_ns:
             self._kept_alive_ns = now_ns
             self.sessions.keep_alive(now_ns)
+            self.glimpse.keep_alive(now_ns)
             self.feed.keep_alive(now_ns)
             self._deliver(now_ns)  # a dropped client's orders were canceled
         return caught_up
@@ -158,8 +164,9 @@ class Simulator:
         """Sleep until the next tick, or an order, a request or a command."""
         requests = self.feed.requests.fileno()
         control = self.control.fileno() if self.control else -1
-        readers = [requests, *self.sessions.readers()] + ([control] if control >= 0 else [])
-        ready, writable = wait(readers, self.sessions.writers(), timeout_s)
+        readers = [requests, *self.sessions.readers(), *self.glimpse.readers()] + ([control] if control >= 0 else [])
+        writers = self.sessions.writers() + self.glimpse.writers()
+        ready, writable = wait(readers, writers, timeout_s)
         if not ready and not writable:
             return
         now = time.monotonic_ns()
@@ -172,8 +179,10 @@ class Simulator:
                 self._obey()
             else:
                 self.sessions.ready(fd, now)
+                self.glimpse.ready(fd, now)
         for fd in writable:
             self.sessions.writable(fd)
+            self.glimpse.writable(fd)
         self._deliver(now)
 
     def _end(self) -> None:
@@ -200,6 +209,7 @@ class Simulator:
         if self.config.feed_path:
             self.feed.write_published(Path(self.config.feed_path))
         self.sessions.close()
+        self.glimpse.close()
         self.feed.close()
         self.tap.close()
         if self.control:

@@ -45,7 +45,7 @@ def traded_market(tmp_path_factory: pytest.TempPathFactory) -> tuple[CrowdMarket
         instrument = chance.randrange(INSTRUMENTS)
         side = chance.randrange(2)
         best = ffi.new("book_order *")
-        if lib.book_front(market.book(), instrument, side, best) == lib.BOOK_OK:
+        if lib.book_front(market.live_book(), instrument, side, best) == lib.BOOK_OK:
             price = best.price_ticks + chance.choice([-200, 0, 0, 100, 100, 600]) * (1 if side == 0 else -1)
             kind = chance.choice([lib.CMD_NEW, lib.CMD_NEW, lib.CMD_REPLACE, lib.CMD_CANCEL])
             target = 0 if kind == lib.CMD_NEW else max(1, order_id - chance.randrange(1, 20))
@@ -66,7 +66,7 @@ def traded_market(tmp_path_factory: pytest.TempPathFactory) -> tuple[CrowdMarket
 
 def engine_levels(market: CrowdMarket, instrument: int, side: int, depth: int) -> list[Level]:
     levels = ffi.new("book_level[]", depth)
-    count = lib.book_depth(market.book(), instrument, side, levels, depth)
+    count = lib.book_depth(market.live_book(), instrument, side, levels, depth)
     return [(level.price_ticks, level.quantity_lots, level.orders) for level in levels[0:count]]
 
 
@@ -97,7 +97,7 @@ def test_the_book_rebuilt_through_itchfeed_equals_the_engines(traded_market: tup
                 old = orders.pop(m.order_reference_number)
                 orders[m.new_order_reference_number] = [old[0], old[1], m.price, m.shares]
     assert len(directory) == INSTRUMENTS
-    assert len(orders) == lib.book_order_count(market.book()) > 1000
+    assert len(orders) == lib.book_order_count(market.live_book()) > 1000
     for instrument in range(INSTRUMENTS):
         for side in (0, 1):
             levels: dict[int, list[int]] = {}
