@@ -56,9 +56,10 @@ class SilenceFault(LineFault, frozen=True):
 
 
 class DivergenceFault(LineFault, frozen=True):
-    """The same messages with other bytes. A receiver cannot know which copy is right: the first one counts."""
+    """The same messages with other bytes, and late, since a receiver believes the copy that comes first."""
 
     line: Literal["a", "b", "both"] = "b"
+    delay_ms: WholeInt = 5
 
 
 class AnswerLateFault(FaultConfig, frozen=True):

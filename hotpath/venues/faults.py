@@ -125,6 +125,11 @@ class Faults:
         due_ns = time.monotonic_ns() + int(delay_ms * MILLISECOND_NS)
         heapq.heappush(self._later, (due_ns, self._later_count, action))
 
+    @property
+    def held(self) -> int:
+        """What is held back for later."""
+        return len(self._later)
+
     def counts(self) -> dict[str, int]:
         """Injections by fault, the two lines' together; only of those that are configured."""
         found: dict[str, int] = {}

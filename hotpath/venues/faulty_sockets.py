@@ -121,7 +121,10 @@ class FaultyLine(Wrapper):
         if "corrupt" in struck:
             data = corrupted(data, self._happens("corrupt").random)
         elif "divergence" in struck and len(data) > HEADER_SIZE:
-            data = diverged(data, self._happens("divergence").random)
+            fault = self._happens("divergence")
+            other = diverged(data, fault.random)
+            self._after(fault.config.delay_ms, lambda: self._pass(other, target))
+            return len(packet)
         if "reorder" in struck:
             self._hold(data, target)
             return len(packet)

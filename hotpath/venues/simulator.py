@@ -228,7 +228,7 @@ class Simulator:
             command = json.loads(request)
             answer: dict[str, Any] = {"ok": self._command(command)}
             if command["command"] in ("faults", "calm"):
-                answer["faults"] = self.faults.counts()
+                answer |= {"faults": self.faults.counts(), "held": self.faults.held}
         except (ValueError, KeyError, TypeError, VenueError) as error:
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -24,7 +25,7 @@ from hotpath.venues.fault_config import FaultsConfig
 from hotpath.venues.tap import read_tap
 from tests.faults import truth
 from tests.support.busy import busy_config
-from tests.support.engines import EngineProcess, stored_frames
+from tests.support.engines import EngineProcess, stored_frames, stored_records
 
 PATIENCE_SECONDS = 45.0  # for the injections of one case
 SETTLE_SECONDS = 10.0  # until an engine has got over the last of them
@@ -32,6 +33,7 @@ CALM_SECONDS = 0.4  # of good behaviour before the end
 INSTRUMENTS = 8
 RATE_PER_SECOND = 4000
 USERNAME = "DEMO"
+RUNS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Case:
     engine: dict[str, dict[str, Any]] = field(default_factory=dict)  # keys of the engine by section
     settles: bool = True  # the session is up and the books are whole again at the end
     counted: tuple[str, ...] = ()  # faults that make up the injections; empty: all
+    weight: int = 1  # times as many injections as of others
 
 
 @dataclass
@@ -105,6 +108,11 @@ class Evidence:
         return self.recording.events(ring)
 
     @cached_property
+    def sent(self) -> npt.NDArray[Any]:
+        """Records of the intent file."""
+        return stored_records(self.config)
+
+    @cached_property
     def stored(self) -> list[bytes]:
         """Frames of the intent file."""
         return stored_frames(self.config)
@@ -136,17 +144,24 @@ def _venue_config(case: Case, seed: int, folder: Path) -> Any:
     return msgspec.structs.replace(config, **changes)
 
 
+def _second_line(ready: dict[str, Any]) -> dict[str, Any]:
+    if ready["feed_b_port"] is None:
+        return {}
+    return {"b_address": ready["feed_b_address"], "b_port": ready["feed_b_port"]}
+
+
 def _engine_config(case: Case, name: str, ready: dict[str, Any], folder: Path) -> Config:
     busy = busy_config(signal={"cooldown_ms": 10, "order_life_ms": 200, "style": "join", "answer_timeout_ms": 200})
     config = demo_config(DemoOptions(topology="fused"), ready, folder, intents_dir=folder)
     sections: dict[str, dict[str, Any]] = {
         "engine": {"name": name, "wait": "park"},
-        "feed": {"request_interval_ms": 5, "gap_timeout_ms": 5000},
+        "feed": {"request_interval_ms": 5, "gap_timeout_ms": 5000, **_second_line(ready)},
         "gateway": {"kind": case.protocol, "heartbeat_ms": 100, "reconnect_ms_min": 5, "reconnect_ms_max": 40},
     }
     for section, changes in case.engine.items():
         sections.setdefault(section, {}).update(changes)
     config = msgspec.structs.replace(config, signal=busy.signal, risk=busy.risk)
+    sections["engine"] |= {"name": name}
     for section, changes in sections.items():
         changed = msgspec.structs.replace(getattr(config, section), **changes)
         config = msgspec.structs.replace(config, **{section: changed})
@@ -177,9 +192,10 @@ def _drive(case: Case, wanted: int, engine: EngineProcess, venue: RunningSimulat
         if time.monotonic() > deadline:
             raise CaseFailedError(f"only {injected} of {wanted} injections in {PATIENCE_SECONDS:g} s")
         time.sleep(0.02)
-    control(port, "calm")
-    time.sleep(CALM_SECONDS)
     deadline = time.monotonic() + SETTLE_SECONDS
+    while control(port, "calm")["held"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(CALM_SECONDS)
     while case.settles and not _settled(engine):
         if time.monotonic() > deadline or engine.process.poll() is not None:
             raise CaseFailedError(f"the engine did not get over it: {engine.errors().strip()[-400:]}")
@@ -191,7 +207,7 @@ def _drive(case: Case, wanted: int, engine: EngineProcess, venue: RunningSimulat
 def run_case(case: Case, *, seed: int, wanted: int, folder: Path) -> Evidence:
     """The whole of one case in a folder of its own. Raises CaseFailedError, or anything that the processes raise."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"faults-{os.getpid()}-{case.name.replace('_', '')[:8]}"[:24]
+    name = f"faults-{os.getpid()}-{next(RUNS)}"
     with running_simulator(_venue_config(case, seed, folder), folder) as venue:
         config = _engine_config(case, name, venue.ready, folder)
         (folder / "engine-as-run.toml").write_text(config_toml(config))
