@@ -64,7 +64,7 @@ typedef struct {
     uint32_t kernel_drops;  /* as the kernel counts them */
 } line_side;
 
-/* What a packet looked like, for its copies. */
+/* What a packet looked like, for its copies. One line alone remembers only what came while there was a hole. */
 typedef struct {
     uint64_t sequence; /* 0 = free */
     uint64_t digest;   /* of its bytes; 0 while there is one line */
@@ -73,11 +73,28 @@ typedef struct {
 } line_seen;
 
 typedef struct {
-    /* the caller's, before the first packet */
+    /* What every packet needs: one cache line, and the next one for the sides. */
+    uint64_t *counter;       /* of the feed, by enum feed_counter; the caller's */
+    uint64_t expected;       /* next sequence to publish; 0 = not yet known. The caller may set it */
+    uint64_t highest;        /* first sequence after all that is believed to exist */
+    uint64_t gap_end;        /* first sequence known to exist after the holes; 0 = there is no hole */
+    uint64_t end_sequence;   /* of the session, once its end was announced; 0 = not yet */
+    uint64_t heard_time_ns;  /* a packet of our session, on either line */
+    char session[10];        /* the caller's when it is pinned */
+    uint8_t pinned_session;  /* 1: other sessions than `session` are counted and dropped; the caller's */
+    uint8_t followed;        /* 1 once a packet of `session` has come */
+    uint8_t confirmed;       /* 1 once a second packet agrees with where the session was taken up */
+    uint8_t ended;           /* end of session reached */
+    uint8_t gap_open;        /* RAW_GAP is published */
+    uint8_t doubt_held;      /* `doubt` holds a packet, or a heartbeat */
     line_side side[LINE_SIDES_MAX];
+
+    /* the caller's, before the first packet */
     uint32_t sides;          /* lines in use: 1 or 2 */
     uint32_t batch_max;      /* packets of one system call; 0 = one */
     int32_t request_socket[LINE_SERVERS_MAX]; /* connected, non-blocking; -1 = there is none. The first comes first */
+    const clock_page *clock;
+    histogram *hops;         /* of the feed, or NULL: HOP_KERNEL is recorded here */
     uint64_t gap_wait_ns;    /* that a hole may be filled without being a gap */
     uint64_t gap_timeout_ns;
     uint64_t request_interval_ns;
@@ -85,22 +102,9 @@ typedef struct {
     uint64_t session_wait_ns; /* 0 = only an ended session is left */
     uint32_t request_tries;  /* requests without an answer before the other server is asked */
     uint32_t from_snapshot;  /* 1: a session joined late is taken up where it is, and a snapshot brings the rest */
-    uint64_t *counter;       /* of the feed, by enum feed_counter */
-    histogram *hops;         /* of the feed, or NULL: HOP_KERNEL is recorded here */
-    const clock_page *clock;
-    char session[10];
-    uint8_t pinned_session;  /* 1: other sessions than `session` are counted and dropped */
-    /* the line's own */
-    uint8_t followed;        /* 1 once a packet of `session` has come */
-    uint8_t confirmed;       /* 1 once a second packet agrees with where the session was taken up */
-    uint8_t ended;           /* end of session reached */
-    uint8_t gap_open;        /* RAW_GAP is published */
-    uint8_t doubt_held;      /* `doubt` holds a packet, or a heartbeat */
-    uint64_t expected;       /* next sequence to publish; 0 = not yet known. The caller may set it */
-    uint64_t highest;        /* first sequence after all that is believed to exist */
+
+    /* holes and gaps */
     uint64_t first_sequence; /* where the session was taken up */
-    uint64_t end_sequence;   /* of the session, once its end was announced; 0 = not yet */
-    uint64_t gap_end;        /* first sequence known to exist after the holes; 0 = there is no hole */
     uint64_t hole_end;       /* first sequence after the first hole; 0 = there is none */
     uint64_t hole_expected;  /* `expected` when the first hole last grew shorter */
     uint64_t hole_time_ns;   /* when the first hole was found */
@@ -112,17 +116,18 @@ typedef struct {
     uint32_t request_max;    /* messages to ask for at a time: twice the last answer; 0 = none came yet */
     uint32_t server;         /* that is asked now */
     uint32_t tries;          /* requests to it since the last progress */
-    uint32_t left_count;     /* sessions left so far */
-    uint64_t heard_time_ns;  /* a packet of our session, on either line */
-    uint64_t watch_time_ns;  /* when the line began to watch for silence */
-    uint64_t clock_time_ns;  /* when the next was measured */
-    int64_t realtime_ns;     /* engine clock less CLOCK_REALTIME, which the kernel stamps with */
-    char left[LINE_SESSIONS_MAX][10];
-    char other_session[10];  /* of the last packet that was not ours */
-    uint8_t reserved1[6];
-    uint64_t other_sequence;
     uint32_t stash_count;
-    uint32_t reserved2;
+
+    /* silence, clocks, other sessions */
+    uint64_t watch_time_ns;  /* when the line began to watch for silence */
+    uint64_t clock_time_ns;  /* when the clocks are compared next */
+    int64_t realtime_ns;     /* engine clock less CLOCK_REALTIME, which the kernel stamps with */
+    uint64_t other_sequence;
+    char other_session[10];  /* of the last packet that was not ours */
+    uint8_t reserved1[2];
+    uint32_t left_count;     /* sessions left so far */
+    char left[LINE_SESSIONS_MAX][10];
+
     line_seen seen[LINE_SEEN_MAX];
     uint64_t stash_sequence[LINE_STASH_MAX]; /* 0 = the place is free */
     line_packet stash[LINE_STASH_MAX];

@@ -66,9 +66,13 @@ static uint64_t packet_digest(const line_packet *packet) {
     return digest ^ digest >> 32;
 }
 
+static line_seen *seen_of(line *line, uint64_t sequence) {
+    return &line->seen[sequence * 0x9E3779B97F4A7C15u >> 52];
+}
+
 /* 1 when this line brings the packet for the first time. Copies on the two lines must be the same. */
 static int packet_is_fresh(line *line, const line_packet *packet) {
-    line_seen *seen = &line->seen[packet->sequence * 0x9E3779B97F4A7C15u >> 52];
+    line_seen *seen = seen_of(line, packet->sequence);
     uint32_t bit = 1u << packet->source;
     uint64_t digest = line_sides(line) == 2 ? packet_digest(packet) : 0;
     if (seen->sequence != packet->sequence || seen->count != packet->count) {
@@ -88,10 +92,14 @@ static void side_follow(line *line, const line_packet *packet) {
     line_side *side = &line->side[packet->source];
     uint64_t *lost = side_counter_of(line, packet->source, SIDE_LOST);
     uint64_t end = packet_end(packet);
+    if (packet->sequence == side->next && line_sides(line) == 1 && !line->gap_end) {
+        side->next = end; /* nearly always */
+        return;
+    }
     int fresh = packet->count && packet_is_fresh(line, packet);
     if (!side->next) side->next = packet->sequence;
     if (packet->sequence > side->next) *lost += packet->sequence - side->next;
-    else if (fresh && packet->sequence < side->next) {
+    else if (fresh && packet->sequence < side->next && (end > line->expected || line_sides(line) == 2)) {
         uint64_t late = (end < side->next ? end : side->next) - packet->sequence;
         *lost -= late < *lost ? late : *lost;
     }
@@ -111,6 +119,7 @@ static uint64_t first_sequence(const line *line, const mold_header *header) {
 static void doubt_drop(line *line) {
     if (line->doubt_held && line->doubt.count) packet_drop(line, &line->doubt, FEED_PACKETS_UNBELIEVED);
     line->doubt_held = 0;
+    held_count(line);
 }
 
 /* `rolled`: the session follows one that ended, so that each line begins at 1. */
@@ -191,6 +200,7 @@ static int doubt_confirmed(const line *line, const line_packet *packet) {
 static void doubt_believe(line *line) {
     const line_packet *doubt = &line->doubt;
     line->doubt_held = 0;
+    held_count(line);
     if (packet_end(doubt) > line->highest) line->highest = packet_end(doubt);
     side_follow(line, doubt);
     if (!doubt->count) {
@@ -224,6 +234,7 @@ static int packet_believe(line *line, const line_packet *packet) {
     doubt_drop(line);
     line->doubt = *packet;
     line->doubt_held = 1;
+    held_count(line);
     return 0;
 }
 
@@ -240,9 +251,9 @@ static void start_confirm(line *line, ring_writer *raw, const line_packet *packe
 
 /* What follows each step: holes settled, the end told. Returns how many messages were published. */
 uint32_t line_work(line *line, ring_writer *raw, uint64_t now_ns) {
+    if (!line->gap_end && !line->end_sequence) return 0; /* nearly always */
     uint32_t published = line->gap_end ? hole_settle(line, raw, now_ns) : 0;
     session_end_check(line, raw, now_ns);
-    line->counter[FEED_PACKETS_HELD] = line->stash_count + (line->doubt_held && line->doubt.count);
     return published;
 }
 
@@ -349,6 +360,7 @@ uint32_t line_take(line *line, ring_writer *raw, line_packet *packet) {
         side_count(line, packet, SIDE_PACKETS);
         return 0;
     }
+    if (line_sides(line) == 2) __builtin_prefetch(seen_of(line, header.sequence));
     packet->sequence = header.sequence;
     packet->count = messages ? header.count : 0;
     line->counter[FEED_MESSAGES_IN] += packet->count;

@@ -31,6 +31,7 @@ int stash_keep(line *line, const line_packet *packet) {
     line->stash[place] = *packet;
     line->stash_sequence[place] = packet->sequence;
     line->stash_count++;
+    held_count(line);
     line->counter[FEED_REORDERED]++;
     return STASH_KEPT;
 }
@@ -43,6 +44,7 @@ void stash_leave(line *line) {
         line->stash_sequence[i] = 0;
         line->stash_count--;
     }
+    held_count(line);
 }
 
 /* Publish what the stash holds in sequence. */
@@ -55,6 +57,7 @@ static uint32_t stash_drain(line *line, ring_writer *raw) {
         published += line_publish(line, raw, packet, 0);
         line->stash_sequence[place] = 0;
         line->stash_count--;
+        held_count(line);
     }
     return published;
 }

@@ -31,6 +31,11 @@ static inline void packet_drop(line *line, const line_packet *packet, uint32_t r
     line->counter[FEED_MESSAGES_DROPPED] += packet->count;
 }
 
+/* The gauge of packets kept aside; after each change. */
+static inline void held_count(line *line) {
+    line->counter[FEED_PACKETS_HELD] = line->stash_count + (line->doubt_held && line->doubt.count);
+}
+
 /* line.c */
 uint32_t line_publish(line *line, ring_writer *raw, const line_packet *packet, uint16_t flags);
 uint32_t line_take(line *line, ring_writer *raw, line_packet *packet);
