@@ -18,7 +18,6 @@ from hotpath.host import Denial
 RECEIVE_BUFFER_BYTES = 16 << 20  # a burst waits here while the feed is busy or stopped
 SO_RCVBUFFORCE = 33  # Linux's numbers, which Python does not name
 SO_TIMESTAMPNS = 35
-SO_RXQ_OVFL = 40
 SO_BUSY_POLL = 46
 SO_PREFER_BUSY_POLL = 69
 
@@ -60,7 +59,6 @@ def open_line(config: FeedConfig, *, prefix: str) -> socket.socket:
     group = socket.inet_aton(resolved) + socket.inet_aton(resolve(interface, key=f"feed.{prefix}interface"))
     feed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     feed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, multicast)
-    feed.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)  # drops are told with the next packet
     if config.kernel_stamps:
         feed.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     try:

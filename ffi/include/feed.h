@@ -38,6 +38,8 @@ typedef struct {
     uint64_t heard_time_ns;
     uint64_t message_time_ns; /* when the feed turned to the current message */
     uint64_t silence_reported_ns; /* the heard_time_ns whose silence was written down */
+    uint64_t plan_sequence; /* of raw, at the last plan */
+    uint64_t poll_sequence; /* of raw, at the last look at the sockets */
     uint32_t gap_open;
     uint32_t gap_lost;     /* orders were missed for good: stale until a snapshot or the next session */
     uint32_t silent;

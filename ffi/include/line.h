@@ -60,7 +60,7 @@ typedef struct {
     uint64_t heard_time_ns; /* a packet of our session, or a late one of the last */
     int32_t socket;         /* bound, non-blocking; the caller's; -1 = packets are given in */
     uint32_t silent;        /* 1 after its silence was told */
-    uint32_t hot;           /* the last look found something: take many at a time */
+    uint32_t hot;           /* looks in a row that found something */
     uint32_t kernel_drops;  /* as the kernel counts them */
 } line_side;
 
@@ -120,7 +120,7 @@ typedef struct {
 
     /* silence, clocks, other sessions */
     uint64_t watch_time_ns;  /* when the line began to watch for silence */
-    uint64_t clock_time_ns;  /* when the clocks are compared next */
+    uint64_t kernel_time_ns; /* when the kernel's clock and drops are looked at next */
     int64_t realtime_ns;     /* engine clock less CLOCK_REALTIME, which the kernel stamps with */
     uint64_t other_sequence;
     char other_session[10];  /* of the last packet that was not ours */
@@ -138,8 +138,8 @@ typedef struct {
 /* Raw slots that one packet may need; raw must hold more. */
 #define LINE_RAW_SLOTS_MIN 1024
 
-/* Look at each line once, without blocking, and publish what is in order: up to `packets_max` packets of each, one
- * where the last look found nothing. Returns how many messages were published. */
+/* Look at each line once, without blocking, and publish what is in order: up to `packets_max` packets of each where
+ * the last looks found some, else one. Returns how many messages were published. */
 uint32_t line_poll(line *line, ring_writer *raw, uint64_t now_ns, uint32_t packets_max);
 /* Take one packet as if `source` had received it: for replayed captures and tests. */
 uint32_t line_packet_in(line *line, ring_writer *raw, uint32_t source, const uint8_t *bytes, uint32_t size, uint64_t now_ns);

@@ -9,6 +9,7 @@
 
 #define PREFETCH_AHEAD 4 /* messages whose book lines are fetched while earlier ones are applied */
 #define LOCATES 65536
+#define POLL_EVERY 16    /* messages between two looks at the sockets, while messages wait */
 
 /* What stands in `locate` in place of an instrument. NO_INSTRUMENT: nothing was heard of it yet. */
 #define LOCATE_MISSED 4294967294u   /* messages were passed over before anybody said whose it is */
@@ -41,9 +42,19 @@ static itch_context context_of(const feed_stage *feed) {
 
 /* ---- planning --------------------------------------------------------------------------------- */
 
+/* A look at the sockets costs as much as several messages: while the turns get on with what is here, one look in
+ * POLL_EVERY messages is enough. What comes meanwhile waits in the kernel, where it would wait in raw. */
+static int line_is_due(feed_stage *feed) {
+    uint64_t next = feed->raw_in.next, stood = feed->plan_sequence;
+    feed->plan_sequence = next;
+    if (feed->raw.next != next && next != stood && next - feed->poll_sequence < POLL_EVERY) return 0;
+    feed->poll_sequence = next;
+    return 1;
+}
+
 static void front_end_poll(feed_stage *feed, uint64_t now_ns) {
     if (feed->source) source_poll(feed->source, &feed->raw, now_ns);
-    if (feed->line) {
+    if (feed->line && line_is_due(feed)) {
         ring_writer *target = feed->snapshot ? snapshot_target(feed->snapshot, &feed->raw) : &feed->raw;
         line_poll(feed->line, target, now_ns, LINE_BATCH_MAX);
         if (feed->snapshot) snapshot_poll(feed->snapshot, feed->line, &feed->raw, now_ns);
