@@ -29,6 +29,7 @@ app.add_typer(config_app, name="config")
 
 Topology = Literal["split", "paired", "fused"]
 RUN_FAILED = 70
+SPIN_SECONDS = 0.25  # of an empty loop on a processor of the path when a run is over, to stand beside its figures
 Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")]
 
 
@@ -79,7 +80,13 @@ def run(
     from hotpath.run import RunOptions, run_engine
 
     options = RunOptions(
-        arm=arm, clear_kill=clear_kill, record=record, seconds=seconds, watch=watch and not json, topology=topology
+        arm=arm,
+        clear_kill=clear_kill,
+        record=record,
+        seconds=seconds,
+        watch=watch and not json,
+        topology=topology,
+        spin_seconds=SPIN_SECONDS,
     )
     outcome, report = run_engine(config, options)
     print_report(report, json=json)
@@ -179,6 +186,26 @@ def inspect(file: Annotated[Path, typer.Argument(help="ITCH file or packet captu
     from hotpath.inspect import run_inspect
 
     raise typer.Exit(run_inspect(file, json=json))
+
+
+@app.command()
+def report(
+    run: Annotated[
+        str | None, typer.Argument(help="Folder, configuration or engine; default: the last run in var/.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write into this folder; default: the run's own.")] = None,
+    html: Annotated[bool, typer.Option(help="One self-contained page.")] = True,
+    png: Annotated[bool, typer.Option(help="The pictures of the page as PNG.")] = True,
+    json: Json = False,
+) -> None:
+    """Make a page, pictures and a table of what a run did over time. Reads what the run left; disturbs nothing.
+
+    Every `hotpath run` keeps samples in STATE_DIR/ENGINE.runs/START, and `demo` and `replay` do with --out;
+    a run that still goes on, or was killed, can be reported too.
+    """
+    from hotpath.history.make import ReportOptions, make_report
+
+    make_report(ReportOptions(run=run, out=out, html=html, png=png), json=json)
 
 
 @app.command()

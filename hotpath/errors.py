@@ -4,6 +4,7 @@
     ├── ConfigError                78   a configuration file is missing, malformed or contradicts itself
     ├── RefdataError               65   reference data is missing, malformed or of another version
     ├── CaptureError               65   a recorded feed cannot be read
+    ├── HistoryError               65   a run's samples cannot be found or read
     ├── HostError                  77   the machine denies what the configuration demands
     ├── HeldError                  75   another process holds what only one may have
     ├── SegmentError               71   shared memory
@@ -52,6 +53,12 @@ class RefdataError(HotpathError):
 
 class CaptureError(HotpathError):
     """A recorded feed cannot be read."""
+
+    exit_code = 65
+
+
+class HistoryError(HotpathError):
+    """A run's samples cannot be found or read."""
 
     exit_code = 65
 

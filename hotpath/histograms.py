@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -29,6 +29,7 @@ V2_COUNTS_COOKIE = 0x1C849313  # V2 encoding, zigzag LEB128 counts
 V2_COMPRESSED_COOKIE = 0x1C849314
 COUNTS_HEADER = struct.Struct(">IIIIQQd")  # cookie, length, index offset, figures, lowest, highest, ratio
 COMPRESSED_HEADER = struct.Struct(">II")
+ENCODED_BYTES_MAX: int = COUNTS_HEADER.size + 9 * lib.HISTOGRAM_COUNTS  # no histogram of this geometry is larger
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,16 @@ def difference(later: Histogram, earlier: Histogram) -> Histogram:
     between["name"] = later["name"]
     between["count"][0] = later_counts - earlier_counts
     between["clamped_count"] = later["clamped_count"] - earlier["clamped_count"]
-    recorded = np.flatnonzero(between["count"][0])
-    if len(recorded):
-        between["value_min"] = _lowest(int(recorded[0]))
-        between["value_max"] = lib.histogram_highest_equivalent(int(recorded[-1]))
-    _settle(between)
+    _extremes_of_buckets(between)
     return between
+
+
+def _extremes_of_buckets(histogram: Histogram) -> None:
+    recorded = np.flatnonzero(histogram["count"][0])
+    if len(recorded):
+        histogram["value_min"] = _lowest(int(recorded[0]))
+        histogram["value_max"] = lib.histogram_highest_equivalent(int(recorded[-1]))
+    _settle(histogram)
 
 
 def merge(sources: Iterable[Histogram], name: str = "") -> Histogram:
@@ -172,6 +177,61 @@ def encode_v2(histogram: Histogram) -> str:
     return base64.b64encode(COMPRESSED_HEADER.pack(V2_COMPRESSED_COOKIE, len(compressed)) + compressed).decode()
 
 
+def _zigzag_numbers(payload: bytes) -> Iterator[int]:
+    """The numbers of _append_zigzag. Raises ValueError when the last one is cut off."""
+    bits = shift = taken = 0
+    for byte in payload:
+        taken += 1
+        if taken == 9:  # the ninth holds eight bits
+            bits |= byte << shift
+        else:
+            bits |= (byte & 0x7F) << shift
+            shift += 7
+            if byte & 0x80:
+                continue
+        yield (bits >> 1) ^ -(bits & 1)
+        bits = shift = taken = 0
+    if taken:
+        raise ValueError("its last count is cut off")
+
+
+def decode_v2(text: str, name: str = "") -> Histogram:
+    """The histogram that `encode_v2` wrote, or another writer with the same geometry.
+
+    Extremes are those of the buckets. Raises ValueError for anything else: the text is not trusted.
+    """
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) < COMPRESSED_HEADER.size:
+        raise ValueError("no histogram: too short")
+    cookie, length = COMPRESSED_HEADER.unpack_from(raw)
+    if cookie != V2_COMPRESSED_COOKIE or length != len(raw) - COMPRESSED_HEADER.size:
+        raise ValueError("no compressed V2 histogram")
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(raw[COMPRESSED_HEADER.size :], ENCODED_BYTES_MAX)
+    except zlib.error as error:
+        raise ValueError(f"damaged: {error}") from None
+    if not inflater.eof or len(plain) < COUNTS_HEADER.size:
+        raise ValueError("larger than a histogram of this geometry can be, or cut off")
+    cookie, length, offset, figures, lowest, highest, _ratio = COUNTS_HEADER.unpack_from(plain)
+    if (cookie, offset, figures, lowest, highest) != (
+        V2_COUNTS_COOKIE, 0, SIGNIFICANT_FIGURES, 1, lib.HISTOGRAM_VALUE_MAX,
+    ) or length != len(plain) - COUNTS_HEADER.size:  # fmt: skip
+        raise ValueError("a histogram of another geometry")
+    decoded = new(name)
+    index = 0
+    for number in _zigzag_numbers(plain[COUNTS_HEADER.size :]):
+        if number < 0:
+            index -= number
+            continue
+        if index >= lib.HISTOGRAM_COUNTS:
+            raise ValueError("more counts than a histogram of this geometry has")
+        decoded["count"][0][index] = number
+        index += 1
+    _extremes_of_buckets(decoded)
+    return decoded
+
+
 @dataclass(frozen=True)
 class Interval:
     """A histogram and the span of engine time in which it was recorded. `tag`: no comma, no space."""
@@ -184,15 +244,36 @@ class Interval:
 
 def write_log(target: TextIO, intervals: Iterable[Interval], *, start_time_ns: int) -> None:
     """Write an HdrHistogram log. Time stamps are seconds since the epoch; the maximum is in milliseconds."""
+    write_log_head(target, start_time_ns=start_time_ns)
+    for interval in intervals:
+        write_log_interval(target, interval)
+
+
+def write_log_head(target: TextIO, *, start_time_ns: int) -> None:
+    """The lines before the first interval."""
     target.write("#[Histogram log format version 1.2]\n")
     target.write(f"#[StartTime: {start_time_ns / 1e9:.3f} (seconds since epoch)]\n")
     target.write('"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n')
-    for interval in intervals:
-        if not interval.tag or any(character in interval.tag for character in ", \r\n"):
-            raise ValueError(f"a log's tag holds no comma, space or line end: {interval.tag!r}")
-        length_s = (interval.end_time_ns - interval.start_time_ns) / 1e9
-        value_max_ms = int(interval.histogram["value_max"][0]) / 1e6
-        target.write(
-            f"Tag={interval.tag},{interval.start_time_ns / 1e9:.3f},{length_s:.3f},{value_max_ms:.3f},"
-            f"{encode_v2(interval.histogram)}\n"
-        )
+
+
+def write_log_interval(target: TextIO, interval: Interval) -> None:
+    """One line more."""
+    if not interval.tag or any(character in interval.tag for character in ", \r\n"):
+        raise ValueError(f"a log's tag holds no comma, space or line end: {interval.tag!r}")
+    length_s = (interval.end_time_ns - interval.start_time_ns) / 1e9
+    value_max_ms = int(interval.histogram["value_max"][0]) / 1e6
+    target.write(
+        f"Tag={interval.tag},{interval.start_time_ns / 1e9:.3f},{length_s:.3f},{value_max_ms:.3f},"
+        f"{encode_v2(interval.histogram)}\n"
+    )
+
+
+def read_log(source: Iterable[str]) -> Iterator[Interval]:
+    """The intervals of a log. Raises ValueError for a line that is none; a last line without its end is left out."""
+    for line in source:
+        if line.startswith(("#", '"')) or not line.endswith("\n"):
+            continue
+        tag, start, length, _value_max, text = line.rstrip("\n").split(",")
+        name = tag.removeprefix("Tag=")
+        start_ns = round(float(start) * 1e9)
+        yield Interval(name, start_ns, start_ns + round(float(length) * 1e9), decode_v2(text, name[:31]))

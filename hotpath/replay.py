@@ -26,6 +26,7 @@ from hotpath import captures, intents
 from hotpath.config import Config, load_config
 from hotpath.engine import EngineSpec, engine_memory, make_spec
 from hotpath.errors import CaptureError, StageError
+from hotpath.history.sampler import RunSampler
 from hotpath.report import RunReport, collect_report
 from hotpath.runs import load_instruments, next_rolls, traded_table
 from hotpath.scratch import scratch_folder
@@ -34,6 +35,7 @@ from hotpath.strategy_host import StrategyHost, summary
 from hotpath.supervisor import Supervisor, supervise
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+SAMPLE_SECONDS = 0.1  # flat out, a day goes by in seconds
 SLICE_NS = 200_000_000
 UNDATED = date(2000, 1, 3)  # a Monday: the trading date of a file that does not tell
 
@@ -56,15 +58,18 @@ def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None
         raise CaptureError(f"{path}: replay reads length-prefixed ITCH files", next_step=f"hotpath inspect {path}")
     with scratch_folder("replay") as scratch:
         spec = replay_spec(path, options, state_dir=scratch)
+        sampler = RunSampler(spec, options.out / "runs" if options.out else None, interval_seconds=SAMPLE_SECONDS)
         if spec.config.engine.topology == "fused":
-            report = _replay_here(spec, options, progress)
+            report = _replay_here(spec, options, sampler, progress)
         else:
-            report = _replay_supervised(spec, options)
+            report = _replay_supervised(spec, options, sampler)
         report.outcome = "finished"
         report.order_log_sha256 = order_log_digest(intents_path(spec.config))
         if options.out is not None:
             options.out.mkdir(parents=True, exist_ok=True)
             shutil.copy(intents_path(spec.config), options.out)
+        report.notices += filter(None, [sampler.trouble])
+        sampler.finish(report)
         return report
 
 
@@ -114,7 +119,7 @@ def date_of_name(name: str) -> date | None:
     return None
 
 
-def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Progress | None) -> RunReport:
+def _replay_here(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, progress: Progress | None) -> RunReport:
     """All four stages in this process."""
     with engine_memory(spec) as memory:
         stages = ProcessStages(
@@ -126,6 +131,7 @@ def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Progress | 
         )
         strategies = [StrategyHost(spec, each, run_epoch=memory.run_epoch) for each in spec.config.strategies]
         lib.control_arm(memory.control, memory.control.kill_epoch)
+        sampler.begin()
         started = time.perf_counter()
         result = lib.DUTY_SLICE_OVER
         while result in (lib.DUTY_SLICE_OVER, lib.DUTY_STRATEGIES):
@@ -140,6 +146,7 @@ def _replay_here(spec: EngineSpec, options: ReplayOptions, progress: Progress | 
             strategy.stop()
         notices = cut_notices(strategies)
         stages.close()
+        sampler.end()
         if result != lib.DUTY_FINISHED:
             raise StageError(f"the replay ended early (duty result {result})")
         report = collect_report(memory, seconds=seconds)
@@ -165,16 +172,20 @@ def cut_notices(strategies: list[StrategyHost]) -> list[str]:
     ]
 
 
-def _replay_supervised(spec: EngineSpec, options: ReplayOptions) -> RunReport:
+def _replay_supervised(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler) -> RunReport:
     """The stages in the processes of their topology."""
     supervisor = Supervisor(spec, arm=True, messages_per_round=options.messages_per_round)
     reports: list[RunReport] = []
     started = time.perf_counter()
 
     def collect() -> None:
+        sampler.end()
         reports.append(collect_report(supervisor.memory, seconds=time.perf_counter() - started))
 
-    outcome = supervise(supervisor, until=lambda: False, before_removal=collect)
+    try:
+        outcome = supervise(supervisor, until=lambda: False, when_started=sampler.begin, before_removal=collect)
+    finally:
+        sampler.end()
     if outcome.failed:
         raise StageError(f"the replay failed: {outcome.reason}")
     reports[0].notices = supervisor.notices

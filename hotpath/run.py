@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hotpath import host
 from hotpath.config import Config, load_config
+from hotpath.history.sampler import RunSampler, runs_folder
 from hotpath.latch import clear_latch
 from hotpath.recordings import keep_intents
 from hotpath.report import RunReport, collect_report, measure_spin
@@ -59,17 +60,20 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
     reports: list[RunReport] = []
+    sampler = RunSampler(spec, runs_folder(spec))
     started: float | None = None  # monotonic seconds; what the processes take to start is no part of the run
 
     def elapsed() -> float:
         return 0.0 if started is None else time.monotonic() - started
 
     def collect() -> None:
+        sampler.end()
         reports.append(collect_report(supervisor.memory, seconds=elapsed()))
 
     def ready() -> None:
         nonlocal started
         started = time.monotonic()
+        sampler.begin()
         for line in supervisor.remarks():
             print(f"note: {line}", file=sys.stderr)
 
@@ -79,18 +83,24 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
         def over() -> bool:
             return stop.set or (options.seconds is not None and elapsed() > options.seconds)
 
-        if options.watch:
-            from hotpath.screen import live_screen
+        try:
+            if options.watch:
+                from hotpath.screen import live_screen
 
-            with live_screen(spec.name) as refresh:
-                outcome = supervise(supervisor, until=over, each=refresh, when_started=ready, before_removal=collect)
-        else:
-            outcome = supervise(supervisor, until=over, when_started=ready, before_removal=collect)
+                with live_screen(spec.name) as refresh:
+                    outcome = supervise(
+                        supervisor, until=over, each=refresh, when_started=ready, before_removal=collect
+                    )
+            else:
+                outcome = supervise(supervisor, until=over, when_started=ready, before_removal=collect)
+        finally:
+            sampler.end()
     if options.record is not None:
         keep_intents(spec, options.record)
     report = reports[0]
     if options.spin_seconds:
         report.spin = measure_spin(cpu=spec.placement.places[0].cpu, seconds=options.spin_seconds)
     report.outcome = outcome.reason
-    report.notices = supervisor.notices
+    report.notices = [*supervisor.notices, *filter(None, [sampler.trouble])]
+    sampler.finish(report)
     return outcome, report

@@ -33,7 +33,7 @@ def test_help_lists_every_verb_and_imports_no_extension() -> None:
         "print([name for name in ('numpy', 'ffi._native', 'psutil', 'onnxruntime', 'grpc') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    for verb in ("demo", "run", "stage", "replay", "stat", "doctor", "inspect", "refdata", "config"):
+    for verb in ("demo", "run", "stage", "replay", "stat", "report", "doctor", "inspect", "refdata", "config"):
         assert verb in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
