@@ -118,7 +118,7 @@ def test_stat_without_that_engine_says_how_to_start_one() -> None:
 def test_reader_that_goes_away_is_no_error() -> None:
     shell = f"{sys.executable} -m hotpath config show | head -1"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "[engine]\n"
+    assert done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr
 
 
