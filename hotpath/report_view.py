@@ -102,7 +102,7 @@ def _facts(report: RunReport) -> Table:
     table.add_column(style="dim", width=10)
     table.add_column(justify="right", width=13)
     table.add_column()
-    rows = (
+    rows: list[tuple[str, int, str]] = [
         ("decoded", feed["messages"], f"messages, {format_rate(report.messages_per_second)} a second"),
         ("not used", feed["messages"] - feed["used"], _listed(report.stat.unused, "of the messages")),
         (
@@ -122,7 +122,10 @@ def _facts(report: RunReport) -> Table:
         ("accepted", gateway["accepted"], f"by the venue; {gateway['rejected']:,} refused"),
         ("fills", gateway["fills"], f"of {gateway['filled_lots']:,} lots"),
         ("position", risk["position_lots"], f"lots; bought {risk['bought_lots']:,}, sold {risk['sold_lots']:,}"),
-    )
+    ]
+    if feed["packets"]:
+        unused = report.stat.unused_packets
+        rows.insert(0, ("received", feed["packets"], _listed(unused, "packets, not used") if unused else "packets"))
     for name, number, rest in rows:
         table.add_row(f" {name}", f"{number:,}", Text(rest, style="dim"))
     pnl = format_money(round(report.pnl_currency * 1e6), signed=True)

@@ -206,7 +206,9 @@ def outcome_table(stat: EngineStat) -> Table:
             _fact("live orders", count("feed", "live_orders")),
             _fact("gaps", count("feed", "gaps"), "yellow"),
             _alarm("lost", count("feed", "gaps_lost")),
-            _alarm("malformed", count("feed", "malformed")),
+            _alarm("malformed", count("feed", "packets_malformed")),
+            _alarm("diverged", count("feed", "divergences")),
+            _alarm("silent line", count("feed", "a_silent") + count("feed", "b_silent")),
         ),
     )
     table.add_row(

@@ -61,6 +61,18 @@ UNUSED_REASONS = (
     "book_full",
     "bad_event",
 )
+# Why the line did not use a packet: packets = packets_used + heartbeats + packets_held + these (docs/feed.md).
+UNUSED_PACKETS = (
+    "packets_duplicate",
+    "packets_malformed",
+    "packets_other_session",
+    "packets_old_session",
+    "packets_unbelieved",
+    "packets_no_stash",
+    "packets_no_room",
+    "packets_wrong_answer",
+    "packets_left",
+)
 SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
 
 
@@ -139,7 +151,15 @@ class EngineStat(Struct, frozen=True):
     @property
     def unused(self) -> dict[str, int]:
         """Messages that the feed did not use, by reason, those that happened, most frequent first."""
-        found = {reason: count for reason in UNUSED_REASONS if (count := self.counter("feed", reason))}
+        return self._of_feed(UNUSED_REASONS)
+
+    @property
+    def unused_packets(self) -> dict[str, int]:
+        """Packets that the line did not use, by reason, those that happened, most frequent first."""
+        return {name.removeprefix("packets_"): count for name, count in self._of_feed(UNUSED_PACKETS).items()}
+
+    def _of_feed(self, names: tuple[str, ...]) -> dict[str, int]:
+        found = {name: count for name in names if (count := self.counter("feed", name))}
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @property

@@ -640,7 +640,6 @@ enum feed_counter {
     FEED_HEARTBEATS,
     FEED_SESSIONS,
     FEED_SILENCES,
-    FEED_MALFORMED,         /* packets that are none, or of another session */
     FEED_UNKNOWN_TYPE,
     FEED_UNKNOWN_INSTRUMENT,
     FEED_UNKNOWN_ORDER,
@@ -653,8 +652,8 @@ enum feed_counter {
     FEED_STALE,             /* gauge: 1 while books are stale */
     FEED_LIVE_ORDERS,       /* gauge */
     FEED_NEGATIVE_HOPS,
-    /* packets not used, by reason; FEED_PACKETS is the sum of these, of used, heartbeats and held ones */
-    FEED_PACKETS_USED,
+    /* packets = used + heartbeats + held + the reasons: docs/feed.md */
+    FEED_PACKETS_USED,      /* gave a message at least */
     FEED_PACKETS_DUPLICATE,
     FEED_PACKETS_MALFORMED,
     FEED_PACKETS_OTHER_SESSION,
