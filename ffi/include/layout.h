@@ -797,6 +797,7 @@ enum gateway_counter {
     GATEWAY_DUPLICATE_COMMANDS,
     GATEWAY_REPEATED,       /* reports that the venue sent again under a new number */
     GATEWAY_CORRECTED,
+    GATEWAY_OVERFILLS,      /* executions of more than their order had left */
     GATEWAY_COUNTERS
 };
 

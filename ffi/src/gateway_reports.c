@@ -56,10 +56,10 @@ static gateway_fill *fill_standing(const gateway *self, const gateway_order *ord
 }
 
 /* With the table full a repetition would not be known: no new orders, so that few more can come. */
-static void fill_remember(gateway *self, const gateway_order *order, const venue_report *report) {
+static gateway_fill *fill_remember(gateway *self, const gateway_order *order, const venue_report *report) {
     if (2 * (self->fill_count + 1) > self->fill_mask + 1) {
         self->distrust = 1;
-        return;
+        return NULL;
     }
     gateway_fill *fill = fill_place(self, order, report->match_id);
     fill->match_id = report->match_id;
@@ -67,6 +67,7 @@ static void fill_remember(gateway *self, const gateway_order *order, const venue
     fill->price_ticks = report->price_ticks;
     fill->order = (uint32_t)(order - self->orders) + 1;
     self->fill_count++;
+    return fill;
 }
 
 /* Has the venue said this before, under an earlier number? */
@@ -123,8 +124,14 @@ static void order_replaced(gateway *self, gateway_order *order, const venue_repo
     gateway_order_set(self, previous, GATEWAY_ORDER_DEAD);
 }
 
+/* More executed than the order had left: an order that was said to be dead lives, or one of its messages was
+ * not about it. What was executed counts; what is left of the order is no longer known. */
 static void order_filled(gateway *self, gateway_order *order, const venue_report *report) {
     fill_remember(self, order, report);
+    if (report->quantity_lots > order->leaves_lots || order->state == GATEWAY_ORDER_DEAD) {
+        gateway_counters(self)[GATEWAY_OVERFILLS]++;
+        self->distrust = 1;
+    }
     order->cumulative_lots += report->quantity_lots;
     order_loses(self, order, report->quantity_lots);
 }
@@ -162,6 +169,7 @@ static void fill_revise(gateway *self, const gateway_order *order, const venue_r
     if (event && !corrected) event->price_ticks = fill ? fill->price_ticks : 0;
     if (event && corrected) event->venue_ref = fill ? (uint64_t)fill->price_ticks : 0;
     if (!fill || (corrected && report->quantity_lots != fill->quantity_lots)) self->distrust = 1;
+    if (!fill && !corrected) fill = fill_remember(self, order, report); /* told of after its break, it still did not happen */
     if (!fill) return;
     if (corrected) fill->price_ticks = report->price_ticks;
     else fill->broken = 1;

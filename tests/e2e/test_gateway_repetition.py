@@ -96,3 +96,31 @@ def test_fills_and_cancels_may_come_before_the_acknowledgement(scene: Scene) -> 
     assert [(int(e["order_id"]), int(e["leaves_lots"])) for e in answers] == [(first, 30), (second, 0)]
     assert int(answers[0]["cumulative_lots"]) == 60
     assert scene.world.counter("OPEN_ORDERS") == 1
+
+
+def test_more_executed_than_was_left_counts_and_stops_new_orders(scene: Scene) -> None:
+    order_id, ref = one_live_order(scene, quantity=100)
+    scene.venue.stream += [executed(ref, 70, 1_000_000, 1), executed(ref, 31, 1_000_000, 2)]
+    scene.settle()
+    assert [int(e["quantity_lots"]) for e in scene.events(lib.EXEC_FILL)] == [70, 31]
+    assert [int(e["order_id"]) for e in scene.events(lib.EXEC_FILL)] == [order_id, order_id]
+    assert scene.world.counter("OVERFILLS") == 1
+    assert scene.world.gateway_mode == lib.MODE_CANCEL_ONLY
+
+
+def test_a_fill_after_the_cancel_of_everything_counts_and_stops_new_orders(scene: Scene) -> None:
+    _, ref = one_live_order(scene, quantity=100)
+    scene.venue.stream += [canceled(ref, 100), executed(ref, 5, 1_000_000, 1)]
+    scene.settle()
+    assert [int(e["quantity_lots"]) for e in scene.events(lib.EXEC_FILL)] == [5]
+    assert scene.world.counter("OVERFILLS") == 1
+    assert scene.world.gateway_mode == lib.MODE_CANCEL_ONLY
+
+
+def test_a_fill_told_after_its_break_did_not_happen(scene: Scene) -> None:
+    _, ref = one_live_order(scene, quantity=100)
+    scene.venue.stream += [broken(ref, 1), executed(ref, 10, 1_000_000, 1)]
+    scene.settle()
+    assert scene.events(lib.EXEC_FILL) == []
+    assert int(scene.events(lib.EXEC_REPEATED)[0]["reason"]) == lib.EXEC_FILL
+    assert scene.world.gateway_mode == lib.MODE_CANCEL_ONLY
