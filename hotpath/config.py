@@ -22,8 +22,10 @@ from hotpath.errors import ConfigError
 from hotpath.user_code import absolute_reference, split_reference
 
 MICROS = 1_000_000
+SENDERS_MAX = 16  # INGRESS_SENDERS_MAX of ffi/include/ingress.h; a test holds the two equal
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,23}$")]
+SenderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$")]
 Host = Annotated[str, Meta(min_length=1, max_length=255)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
@@ -78,6 +80,7 @@ class RingsConfig(Section, frozen=True):
     """[rings]: slots of each ring, powers of two; a slot is 128 bytes."""
 
     raw: Annotated[int, Meta(ge=1024, le=2**24)] = 16384  # a packet of the smallest messages must fit
+    ingress: Capacity = 16384  # what senders pushed, with feed.kind = "zmq"
     norm: Capacity = 16384
     signal: Capacity = 4096
     cmd: Capacity = 4096
@@ -92,7 +95,7 @@ class RingsConfig(Section, frozen=True):
 class FeedConfig(Section, frozen=True):
     """[feed]: where market data comes from, and how many live orders the book holds."""
 
-    kind: Literal["mold", "file", "none"] = "none"
+    kind: Literal["mold", "file", "zmq", "none"] = "none"  # zmq: senders push it, see [ingress]
     # mold: MoldUDP64 over UDP; a multicast address is joined on `interface`
     address: Host = "127.0.0.1"
     port: Port = 26400
@@ -291,6 +294,15 @@ class CoprocessConfig(Section, frozen=True):
     on_cut: Literal["cancel", "leave"] = "cancel"  # its open orders, when it is cut
 
 
+class IngressConfig(Section, frozen=True):
+    """[ingress]: feed handlers of somebody's own that push the market over ZeroMQ; with feed.kind = "zmq"."""
+
+    senders: list[SenderName] = field(default_factory=list)  # those who may; each has one stream
+    endpoint: str = ""  # ipc://PATH; empty: ENGINE.ingress in engine.state_dir. Only its owner may connect
+    silence_ms: Milliseconds = 2000  # books are stale when a sender with a session was not heard for so long
+    queue_frames_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000  # of one sender, while the ring is full
+
+
 class TapConfig(Section, frozen=True):
     """[tap]: what `hotpath tail` and other onlookers read: every event, published over ZeroMQ; it may lose some."""
 
@@ -333,6 +345,7 @@ class Config(Section, frozen=True):
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
     tap: TapConfig = field(default_factory=TapConfig)
+    ingress: IngressConfig = field(default_factory=IngressConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
     strategies: list[StrategyConfig] = field(default_factory=list)
 
@@ -466,7 +479,13 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("feed.b_port", "the second line is the first one: give it an address or a port of its own")
     if feed.rerequest2_host and not feed.rerequest_host:
         refuse("feed.rerequest2_host", "a second server needs a first one: set feed.rerequest_host")
-    for key, endpoint in (("tap.endpoint", config.tap.endpoint),):
+    if feed.kind == "zmq" and not config.ingress.senders:
+        refuse("ingress.senders", 'feed.kind = "zmq" needs the names of those who may push')
+    if len(config.ingress.senders) > SENDERS_MAX:
+        refuse("ingress.senders", f"at most {SENDERS_MAX}")
+    if len(set(config.ingress.senders)) < len(config.ingress.senders):
+        refuse("ingress.senders", "a name stands there twice: each sender has one stream")
+    for key, endpoint in (("tap.endpoint", config.tap.endpoint), ("ingress.endpoint", config.ingress.endpoint)):
         if endpoint and not endpoint.startswith("ipc://"):
             refuse(key, f'"{endpoint}" is not an ipc://PATH: what leaves this machine needs a proxy that you trust')
     features = config.signal.features

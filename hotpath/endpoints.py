@@ -21,6 +21,11 @@ def tap_endpoint(config: Config) -> str:
     return _endpoint("tap", config.tap.endpoint, config)
 
 
+def ingress_endpoint(config: Config) -> str:
+    """Where senders push the market."""
+    return _endpoint("ingress", config.ingress.endpoint, config)
+
+
 def _endpoint(process: str, configured: str, config: Config) -> str:
     """As configured, or a socket in the engine's folder. Raises ConfigError when its path is too long."""
     engine = config.engine

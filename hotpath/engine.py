@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ffi import ffi, lib
 from hotpath import limits, segments
 from hotpath.config import Config, CoprocessConfig
-from hotpath.endpoints import publish_endpoints, tap_endpoint
+from hotpath.endpoints import ingress_endpoint, publish_endpoints, tap_endpoint
 from hotpath.segments import HEADER_SIZE, Segment
 from hotpath.topology import (
     ENDPOINTS_SEGMENT,
@@ -78,6 +78,7 @@ class EngineSpec:
             paper=self.config.gateway.kind == "paper",
             journal=self.journal,
             tap=self.tap,
+            ingress=self.ingress,
             seats=[seat.name for seat in self.config.seats],
         )
 
@@ -87,9 +88,15 @@ class EngineSpec:
         return self.config.tap.enabled and not self.lockstep
 
     @property
+    def ingress(self) -> bool:
+        """Whether the market is pushed by senders, through a process of their own."""
+        return self.config.feed.kind == "zmq"
+
+    @property
     def endpoints(self) -> dict[str, str]:
         """Where processes beside the path listen, by their names."""
-        return {"tap": tap_endpoint(self.config)} if self.tap else {}
+        found = {"tap": tap_endpoint(self.config)} if self.tap else {}
+        return {**found, "ingress": ingress_endpoint(self.config)} if self.ingress else found
 
 
 def make_spec(config: Config, instruments: npt.NDArray[Any], **options: Any) -> EngineSpec:

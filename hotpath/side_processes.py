@@ -3,6 +3,8 @@
     name      when it dies                                    started, stopped
     journal   halt: new orders stop, its rings wait no more   around the stages
     tap       restart: what it did not read is counted lost   around the stages
+    ingress   restart: silent meanwhile, so books are stale;  when they are ready
+              every sender must begin a new session
 
 Each row of `side_processes` is one of them. Where a process is started *around* the stages, it is there
 before the first of them and leaves after the last, so that it misses nothing; otherwise it comes when they
@@ -49,6 +51,10 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
         table.append(
             SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))
         )
+    if spec.ingress:
+        command = ("hotpath.ingress", str(run_path))
+        page = side_segment("ingress")
+        table.append(SideProcess("ingress", command, "restart", around=False, page=page, awaited=True))
     return (*table, *(strategy_process(each, run_path) for each in spec.config.strategies))
 
 

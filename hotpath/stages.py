@@ -29,6 +29,7 @@ from hotpath.topology import (
     reports_ring,
     seat_client_segment,
     seat_segment,
+    side_segment,
 )
 
 LOCATES = 65536
@@ -158,7 +159,7 @@ class ProcessStages:
         feed.locate = self._keep(ffi.new("uint32_t[]", LOCATES))
         feed.batch_max = self._feed_batch_max()
         feed.midnight_ns = self.spec.midnight_ns
-        feed.silence_ns = config.silence_ms * MILLISECOND_NS if config.kind == "mold" else 0
+        feed.silence_ns = config.silence_ms * MILLISECOND_NS if config.kind in ("mold", "zmq") else 0
         feed.trust_late_start = config.late_start == "trust"
         feed.book = self._book(config)
         if config.kind == "file":
@@ -168,8 +169,19 @@ class ProcessStages:
             if config.snapshot_host:
                 feed.line.from_snapshot = 1
                 feed.snapshot = self._snapshot(config, feed.stage)
+        elif config.kind == "zmq":
+            feed.ingress = self._ingress()
         lib.feed_init(feed)
         return feed
+
+    def _ingress(self) -> Any:
+        """What senders push, from the ring of the process that listens to them."""
+        source = self._keep(ffi.new("ingress_source *"))
+        self._reader("ingress", "feed", ffi.addressof(source, "ring"))
+        source.page = self.segment(side_segment("ingress"), lib.SEGMENT_STAGE).cast("stage_page *")
+        source.midnight_ns = self.spec.midnight_ns
+        source.batch_max = self.messages_per_round if self.spec.lockstep else BATCH_MAX
+        return source
 
     def _feed_batch_max(self) -> int:
         """Messages of one feed turn. Where signal shares the process, an order must not wait for the rest of its

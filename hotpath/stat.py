@@ -185,7 +185,7 @@ class EngineView:
         self._pages = {stage: self._attach(page_segment(stage), lib.SEGMENT_STAGE) for stage in STAGES}
         self._hops = {stage: self._attach(hops_segment(stage), lib.SEGMENT_HISTOGRAMS) for stage in STAGES}
         # The largest table there is; this engine may have been configured without some of it.
-        table = ring_table(paper=True, journal=True, tap=True)
+        table = ring_table(paper=True, journal=True, tap=True, ingress=True)
         self._writers = {ring.name: ring.writer for ring in table}
         self._rings = self._attach_all({ring.name: ring.name for ring in table}, lib.SEGMENT_RING)
         self._cursors = {

@@ -108,10 +108,13 @@ class Ring:
         return f"{self.name}.{reader}"
 
 
-def ring_table(*, paper: bool, journal: bool = False, tap: bool = False, seats: Sequence[str] = ()) -> tuple[Ring, ...]:
+def ring_table(
+    *, paper: bool, journal: bool = False, tap: bool = False, ingress: bool = False, seats: Sequence[str] = ()
+) -> tuple[Ring, ...]:
     """Every ring of an engine.
 
-    `paper`: the gateway reads the market too; `journal`, `tap`: these run; `seats`: names of the co-processes' places.
+    `paper`: the gateway reads the market too; `journal`, `tap`, `ingress`: these run; `seats`: names of the
+    co-processes' places.
     """
     beside = ("journal",) if journal else ()
     look = ("tap",) if tap else ()
@@ -129,8 +132,14 @@ def ring_table(*, paper: bool, journal: bool = False, tap: bool = False, seats: 
             "reject", "risk", ("signal", *beside), look, "count it; the strategy gives the order up by its time limit"
         ),
         *(Ring(f"{stage}.ctl", stage, beside, (), stops) for stage in STAGES),
+        *(_ingress_ring() if ingress else ()),
         *(_seat_rings(seats, beside, look) if seats else ()),
     )
+
+
+def _ingress_ring() -> Iterator[Ring]:
+    """What senders pushed, on its way to raw."""
+    yield Ring("ingress", "ingress", ("feed",), (), "stop reading the senders' socket; their queues fill")
 
 
 def _seat_rings(seats: Sequence[str], beside: tuple[str, ...], look: tuple[str, ...]) -> Iterator[Ring]:

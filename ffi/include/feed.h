@@ -1,6 +1,6 @@
 /* feed.h: the feed stage: raw -> decode -> book -> norm.
  *
- *   network or file --(front end: line.h, snapshot.h, source.h)--> raw ring --(turns)--> norm ring
+ *   network, file or senders --(line.h, snapshot.h, source.h, ingress.h)--> raw ring --(turns)--> norm ring
  *
  * The front end decides what was received, in which order, and where it is whole; it runs in
  * feed_plan and writes that down in the raw ring. The turn is a function of the raw ring alone.
@@ -19,6 +19,7 @@
 #include "source.h"
 #include "line.h"
 #include "snapshot.h"
+#include "ingress.h"
 
 typedef struct {
     stage_context stage;
@@ -29,6 +30,7 @@ typedef struct {
     source *source;       /* a recorded feed, or NULL */
     line *line;           /* a network line, or NULL */
     snapshot *snapshot;   /* where its books come from when it lost messages for good, or NULL */
+    ingress_source *ingress; /* what senders push, or NULL */
     const instrument_entry *instruments;
     uint32_t *locate;     /* 65536 entries: instrument by venue locate, or what feed.c knows of it instead */
     uint32_t instrument_count;

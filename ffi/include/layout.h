@@ -124,6 +124,7 @@ enum event_type {
     RAW_LINE_HEARD,     /* and speaks again */
     RAW_SNAPSHOT_BEGIN, /* books empty: `total` messages of a snapshot follow, then its end */
     RAW_SNAPSHOT_END,   /* books are those before message session_sequence */
+    RAW_NORM = 15,      /* one canonical event, pushed as such: an ingress_norm (ingress.h) */
     /* norm: orders */
     NORM_ADD = 16,      /* order_ref rests at price for quantity */
     NORM_EXECUTE,       /* quantity of order_ref executed at its own price; reference = match */

@@ -60,6 +60,19 @@ static void front_end_poll(feed_stage *feed, uint64_t now_ns) {
         if (feed->snapshot) snapshot_poll(feed->snapshot, feed->line, &feed->raw, now_ns);
         feed->heard_time_ns = feed->line->heard_time_ns;
     }
+    if (feed->ingress) {
+        const lockstep_page *page = feed->stage.lockstep;
+        ingress_poll(feed->ingress, &feed->raw, page ? page->now_ns : now_ns, page != NULL);
+        feed->heard_time_ns = __atomic_load_n(&feed->ingress->page->heartbeat_time_ns, __ATOMIC_RELAXED);
+    }
+}
+
+/* Virtual time follows the market's own. */
+static void time_move(const feed_stage *feed) {
+    lockstep_page *page = feed->stage.lockstep;
+    uint64_t origin_time_ns = feed->source ? feed->source->origin_time_ns : 0;
+    if (feed->ingress) origin_time_ns = feed->ingress->origin_time_ns;
+    if (page && origin_time_ns > page->now_ns) __atomic_store_n(&page->now_ns, origin_time_ns, __ATOMIC_RELAXED);
 }
 
 /* Silence is the front end's finding: it is written into the raw ring like all that was received,
@@ -82,8 +95,7 @@ static void silence_check(feed_stage *feed, uint64_t now_ns) {
 void feed_plan(feed_stage *feed, turn_plan *plan) {
     stage_context *stage = &feed->stage;
     front_end_poll(feed, stage_now(stage));
-    if (stage->lockstep && feed->source && feed->source->origin_time_ns > stage->lockstep->now_ns)
-        __atomic_store_n(&stage->lockstep->now_ns, feed->source->origin_time_ns, __ATOMIC_RELAXED);
+    time_move(feed);
     stage_plan(stage, plan);
     if (!stage->lockstep) silence_check(feed, plan->now_ns);
     /* Take no more than norm has room for; one raw event makes at most one norm event. */
@@ -277,6 +289,13 @@ static void message_refuse(feed_stage *feed, const raw_event *raw, uint32_t inst
     if (partial_mark(feed, instrument, FEED_PARTIAL_BAD_MESSAGE)) state_publish(feed, raw, NORM_GAP, instrument);
 }
 
+static void event_apply(feed_stage *feed, norm_event *event, const raw_event *raw) {
+    count_applied(feed, book_apply(feed->book, event), event->header.instrument);
+    if (event->header.flags & FLAG_TOP) feed->stage.page->counter[FEED_TOP_CHANGES]++;
+    feed->origin_time_ns = event->header.origin_time_ns;
+    norm_commit(feed, event, raw);
+}
+
 static void message_decode(feed_stage *feed, const raw_event *raw) {
     uint64_t *counter = feed->stage.page->counter;
     norm_event *event = ring_claim_inline(&feed->norm);
@@ -302,11 +321,31 @@ static void message_decode(feed_stage *feed, const raw_event *raw) {
         message_refuse(feed, raw, instrument, status);
         return;
     }
-    status = book_apply(feed->book, event);
-    count_applied(feed, status, event->header.instrument);
-    if (event->header.flags & FLAG_TOP) counter[FEED_TOP_CHANGES]++;
-    feed->origin_time_ns = event->header.origin_time_ns;
-    norm_commit(feed, event, raw);
+    event_apply(feed, event, raw);
+}
+
+/* A canonical event that a sender pushed: held to what a venue's bytes can say, then like any other. */
+static void norm_take(feed_stage *feed, const raw_event *raw) {
+    uint64_t *counter = feed->stage.page->counter;
+    norm_event *event = ring_claim_inline(&feed->norm);
+    if (!event) {
+        feed->stage.page->error = STAGE_ERROR_RESOURCE;
+        return;
+    }
+    counter[FEED_MESSAGES]++;
+    uint32_t instrument = raw->header.instrument;
+    if (instrument < feed->instrument_count && feed->instruments[instrument].flags & INSTRUMENT_FILTERED) {
+        counter[FEED_FILTERED]++;
+        return;
+    }
+    int status = ingress_normalise(raw, feed->instrument_count, event);
+    if (status == ITCH_OK) {
+        event_apply(feed, event, raw);
+        return;
+    }
+    count_refused(counter, status);
+    if (status == ITCH_BAD_FIELD && partial_mark(feed, instrument, FEED_PARTIAL_BAD_MESSAGE))
+        state_publish(feed, raw, NORM_GAP, instrument);
 }
 
 static void state_apply(feed_stage *feed, const raw_event *raw) {
@@ -368,6 +407,8 @@ static void prefetch(const feed_stage *feed, uint64_t end) {
     uint64_t sequence = feed->raw_in.next + PREFETCH_AHEAD;
     if (sequence >= end) return;
     const raw_event *raw = ring_at_inline(&feed->raw_in, PREFETCH_AHEAD);
+    if (raw->header.type == RAW_NORM) book_prefetch(feed->book, ingress_order_ref(raw));
+    if (raw->header.type != RAW_MESSAGE) return;
     if (feed->filtering && raw->length >= 3 && feed->locate[wire_load16(raw->bytes + 1)] == LOCATE_FILTERED) return;
     uint64_t order_ref = itch_order_ref(raw->bytes, raw->length);
     if (order_ref) book_prefetch(feed->book, order_ref);
@@ -380,6 +421,7 @@ static void raw_take(feed_stage *feed, const raw_event *raw) {
     feed->packet_start = (raw->header.flags & FLAG_PACKET_END) != 0;
     silence_end(feed, raw);
     if (raw->header.type == RAW_MESSAGE) message_decode(feed, raw);
+    else if (raw->header.type == RAW_NORM) norm_take(feed, raw);
     else state_apply(feed, raw);
 }
 

@@ -53,6 +53,13 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
         ("[feed]\nport = 0", "engine.toml:2: feed.port: expected `int` >= 1, got 0"),
         ("[risk]\ngross_value_currency_max = nan", "expected `float` >= 0.0, got nan"),
         ("[risk]\ngross_value_currency_max = inf", "got inf"),
+        (
+            '[feed]\nkind = "zmq"',
+            'engine.toml: ingress.senders: feed.kind = "zmq" needs the names of those who may push',
+        ),
+        ('[ingress]\nsenders = ["a", "a"]', "engine.toml: ingress.senders: a name stands there twice"),
+        ('[ingress]\nsenders = ["a name"]', "engine.toml:2: ingress.senders"),
+        ('[ingress]\nendpoint = "tcp://*:1"', 'engine.toml: ingress.endpoint: "tcp://*:1" is not an ipc://PATH'),
         ('[tap]\nendpoint = "tcp://*:1"', 'engine.toml: tap.endpoint: "tcp://*:1" is not an ipc://PATH'),
         ("[tap]\ninterval_ms = 0", "engine.toml:2: tap.interval_ms: expected `int` >= 1, got 0"),
         ("[rings]\nnorm = 100", "engine.toml: rings.norm: 100 is not a power of two"),
