@@ -28,6 +28,7 @@ class Strikes(Protocol):
 
     config: Any
     random: random.Random
+    active: bool
 
     def draw(self) -> bool:
         """Whether the fault strikes here."""
@@ -271,7 +272,7 @@ class FaultyConnection(Wrapper):
             if not self._rested:
                 raise BlockingIOError  # the next byte in the next turn
             size = 1
-        if self._cut_out is not None:
+        if self._cut_out is not None and self.injectors["cut_out"].active:
             if self._sent >= self._cut_out:
                 self._cut("cut_out")
             size = min(size, self._cut_out - self._sent)
@@ -287,7 +288,7 @@ class FaultyConnection(Wrapper):
         if self.strikes("stall"):
             self._stalled_until_ns = time.monotonic_ns() + self.injectors["stall"].config.span_ms * MILLISECOND_NS
             raise BlockingIOError
-        if self._cut_in is not None:
+        if self._cut_in is not None and self.injectors["cut_in"].active:
             if self._received >= self._cut_in:
                 self._cut("cut_in")
             size = min(size, self._cut_in - self._received)

@@ -132,38 +132,43 @@ def _symbols(evidence: Evidence) -> dict[int, str]:
     }
 
 
+def _live(raw: Any) -> Any:
+    """Which raw events are messages of the feed itself, and none of a snapshot."""
+    kinds = raw["header"]["type"]
+    inside = np.cumsum((kinds == lib.RAW_SNAPSHOT_BEGIN).astype(int) - (kinds == lib.RAW_SNAPSHOT_END).astype(int))
+    return (kinds == lib.RAW_MESSAGE) & (inside == 0)
+
+
 def _messages(evidence: Evidence) -> Any:
     raw = evidence.events("raw")
-    return raw[raw["header"]["type"] == lib.RAW_MESSAGE]
-
-
-def _last_number(evidence: Evidence) -> int:
-    """The last message of the feed that the engine took."""
-    messages = _messages(evidence)
-    return int(messages["session_sequence"][-1]) if len(messages) else 0
+    return raw[_live(raw)]
 
 
 def _number_of(evidence: Evidence, norm_sequence: int) -> int:
     """The last message of the feed that stands behind the norm events up to this one."""
     raw = evidence.events("raw")[: int(evidence.events("norm")["header"]["cause_sequence"][norm_sequence]) + 1]
-    return int(raw["session_sequence"][raw["header"]["type"] == lib.RAW_MESSAGE][-1])
+    taken = raw["session_sequence"][_live(raw)]
+    snapshots = raw["session_sequence"][raw["header"]["type"] == lib.RAW_SNAPSHOT_END]
+    return max(int(taken[-1]), int(snapshots[-1]) - 1 if len(snapshots) else 0)
 
 
 def no_message_is_lost(evidence: Evidence) -> list[str]:
-    """Every message of the feed up to the last, once, in order, byte for byte."""
+    """Every message of the feed up to the last, once, in order, byte for byte; or as a snapshot tells it."""
     messages = _messages(evidence)
     numbers = messages["session_sequence"]
     wrong = []
-    if not np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
-        last = _last_number(evidence)
-        wrong.append(f"{len(numbers)} messages taken up to number {last}: lost, twice or out of order")
-        return wrong
-    taken = [bytes(event["bytes"][: event["length"]]) for event in messages]
-    if taken != evidence.published[: len(taken)]:
-        first = next(i for i, pair in enumerate(zip(taken, evidence.published, strict=False)) if pair[0] != pair[1])
-        wrong.append(f"message {first + 1} is not as published")
-    if len(taken) < 1000:
-        wrong.append(f"only {len(taken)} messages")
+    if len(messages) < 1000:
+        wrong.append(f"only {len(messages)} messages")
+    rising = np.all(numbers[1:] > numbers[:-1])
+    if not rising or (evidence.case.whole and not np.array_equal(numbers, np.arange(1, len(numbers) + 1))):
+        wrong.append(f"{len(numbers)} messages taken up to number {numbers[-1]}: lost, twice or out of order")
+    other = [
+        int(number)
+        for number, event in zip(numbers, messages, strict=True)
+        if bytes(event["bytes"][: event["length"]]) != evidence.published[int(number) - 1]
+    ]
+    if other:
+        wrong.append(f"{len(other)} messages are not as published, the first is {other[0]}")
     return wrong
 
 

@@ -48,6 +48,7 @@ class Case:
     protocol: str = "ouch50"
     venue: dict[str, Any] = field(default_factory=dict)  # other keys of the simulator
     engine: dict[str, dict[str, Any]] = field(default_factory=dict)  # keys of the engine by section
+    whole: bool = True  # every message of the feed is taken; else what was lost comes as a snapshot
     settles: bool = True  # the session is up and the books are whole again at the end
     counted: tuple[str, ...] = ()  # faults that make up the injections; empty: all
     weight: int = 1  # times as many injections as of others
@@ -135,6 +136,7 @@ def _venue_config(case: Case, seed: int, folder: Path) -> Any:
         "live_orders": 1500,
         "heartbeat_ms": 20,
         "control_port": 0,
+        "glimpse_username": USERNAME,
         "linger_ms": 50,
         "tap_path": str(folder / "tap"),
         "feed_path": str(folder / "feed.itch"),
@@ -144,10 +146,15 @@ def _venue_config(case: Case, seed: int, folder: Path) -> Any:
     return msgspec.structs.replace(config, **changes)
 
 
-def _second_line(ready: dict[str, Any]) -> dict[str, Any]:
-    if ready["feed_b_port"] is None:
-        return {}
-    return {"b_address": ready["feed_b_address"], "b_port": ready["feed_b_port"]}
+def _feed_keys(ready: dict[str, Any], password_file: str) -> dict[str, Any]:
+    """The second line and the snapshot service, where the venue has them."""
+    keys: dict[str, Any] = {}
+    if ready["feed_b_port"] is not None:
+        keys |= {"b_address": ready["feed_b_address"], "b_port": ready["feed_b_port"]}
+    if ready["glimpse_port"] is not None:
+        keys |= {"snapshot_host": "127.0.0.1", "snapshot_port": ready["glimpse_port"], "snapshot_username": USERNAME}
+        keys |= {"snapshot_password_file": password_file, "snapshot_retry_ms": 20}
+    return keys
 
 
 def _engine_config(case: Case, name: str, ready: dict[str, Any], folder: Path) -> Config:
@@ -155,7 +162,7 @@ def _engine_config(case: Case, name: str, ready: dict[str, Any], folder: Path) -
     config = demo_config(DemoOptions(topology="fused"), ready, folder, intents_dir=folder)
     sections: dict[str, dict[str, Any]] = {
         "engine": {"name": name, "wait": "park"},
-        "feed": {"request_interval_ms": 5, "gap_timeout_ms": 5000, **_second_line(ready)},
+        "feed": {"request_interval_ms": 5, "gap_timeout_ms": 5000, **_feed_keys(ready, config.gateway.password_file)},
         "gateway": {"kind": case.protocol, "heartbeat_ms": 100, "reconnect_ms_min": 5, "reconnect_ms_max": 40},
     }
     for section, changes in case.engine.items():
