@@ -11,6 +11,7 @@ decided is decided again. After each turn the stage's digest must equal the reco
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -108,6 +109,12 @@ class Recording:
         earlier = self.run.order_id_base
         return [frame for frame, record in zip(frames, records, strict=True) if record["order_id"] > earlier]
 
+    def order_records(self) -> npt.NDArray[Any]:
+        """The intents of the same frames."""
+        with intents.read_intents(self.folder / "intents") as file:
+            records = file.records()
+        return np.array(records[records["order_id"] > self.run.order_id_base])
+
 
 class Replayer:
     """The four stages over a recording, in this process."""
@@ -122,6 +129,7 @@ class Replayer:
         self.turns = {stage: recording.events(f"{stage}.ctl") for stage in STAGES}
         self.done = dict.fromkeys(STAGES, 0)
         self.mismatches: list[Mismatch] = []
+        self.intents = recording.order_records()
         self._plan = ffi.new("turn_plan *")
 
     def run(self) -> None:
@@ -131,6 +139,7 @@ class Replayer:
             if not any(advanced):
                 turns = ", ".join(f"{stage} at turn {self.done[stage] + 1}" for stage in waiting)
                 raise CaptureError(f"{self.recording.folder}: waits for events that are not recorded: {turns}")
+        self._finish_cut_turn()
 
     def _advance(self, stage: str) -> bool:
         """Run this stage's turns as far as they go."""
@@ -174,6 +183,25 @@ class Replayer:
             self.published[ring] += self.writers[ring].publish(np.ascontiguousarray(chunk[: self.writers[ring].room]))
         return self.published[ring]
 
+    def _finish_cut_turn(self) -> None:
+        """A gateway that died in the middle of a turn had stored its orders, and no turn record tells of them.
+        They are on the wire, and the next process passes over them: they are stored here too."""
+        gateway = self.stages.gateway
+        times = set(self.turns["gateway"]["header"]["origin_time_ns"].tolist())
+        waiting = self.intents[int(gateway.intents.next) :]
+        lost = list(itertools.takewhile(lambda record: int(record["time_ns"]) not in times, waiting))
+        if not lost or self.mismatches:
+            return
+        commands = self.recording.events("cmd")
+        last = int(np.flatnonzero(commands["order_id"] == lost[-1]["order_id"])[0])
+        plan = ffi.new(
+            "turn_plan *", {"now_ns": int(lost[0]["time_ns"]), "kill_epoch": int(commands[last]["kill_epoch"])}
+        )
+        plan.input_sequence[lib.GATEWAY_INPUT_CMD] = last + 1
+        plan.input_sequence[lib.GATEWAY_INPUT_SESSION] = 1
+        plan.input_sequence[lib.GATEWAY_INPUT_USER_REF] = int(lost[0]["user_ref"])
+        lib.gateway_turn(gateway, plan)
+
     def _turn(self, stage: str, turn: npt.NDArray[Any]) -> None:
         plan = self._plan
         plan.now_ns = int(turn["header"]["origin_time_ns"])
@@ -183,6 +211,8 @@ class Replayer:
             setattr(plan, name, int(turn[name]))
         target = getattr(self.stages, stage)
         if int(turn["turn"]) == 1:  # the first turn of a process: the gateway may have had several
+            if stage == "gateway":
+                self._finish_cut_turn()
             target.stage.turn = target.stage.digest = 0
         getattr(lib, f"{stage}_turn")(target, plan)
         replayed = int(target.stage.digest)

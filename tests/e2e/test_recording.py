@@ -76,6 +76,38 @@ def test_replay_decides_the_same_again_and_again(recording: Path) -> None:
     assert first.order_log_sha256 == second.order_log_sha256
 
 
+def test_replay_stores_the_orders_of_a_turn_that_a_dying_gateway_could_not_record(
+    recording: Path, tmp_path: Path
+) -> None:
+    """A gateway killed between its intents and its turn record: the recording as it would then be."""
+    copy = tmp_path / "copy"
+    shutil.copytree(recording, copy)
+    records = Recording(copy).order_records()
+    turns = np.array(Recording(copy).events("gateway.ctl"))
+    frames: dict[int, list[bytes]] = {}
+    for record in records:
+        frame = bytes(record["frame"][: record["frame_length"]])
+        frames.setdefault(int(record["time_ns"]), []).append(frame)
+
+    def digests(of: np.ndarray) -> list[int]:
+        digest, found = 0, []
+        for time_ns in of["header"]["origin_time_ns"]:
+            for frame in frames.get(int(time_ns), []):
+                digest = int(lib.digest_bytes(digest, frame, len(frame)))
+            found.append(digest)
+        return found
+
+    assert digests(turns) == turns["digest"].tolist(), "every digest is that of the frames"
+    cut, end = [i for i, time_ns in enumerate(turns["header"]["origin_time_ns"]) if int(time_ns) in frames][20:60:30]
+    later = turns[cut + 1 : end].copy()  # another process took up after the first death, and nobody after the second
+    later["turn"] -= cut + 1
+    later["digest"] = digests(later)
+    (copy / "gateway.ctl.events").unlink()
+    np.concatenate([turns[:cut], later]).tofile(copy / "gateway.ctl.events")
+    again = replay_recording(copy)
+    assert again.same and again.orders_replayed == len(records), again.mismatches
+
+
 TAMPERED = {
     "a price on the wire": ("raw", "raw_event", "bytes"),
     "lots of the executions": ("exec", "exec_event", "quantity_lots"),
