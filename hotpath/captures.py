@@ -158,14 +158,16 @@ class PacketIndex:
 def index_packets(file: MappedFile, *, partial: bool = False) -> PacketIndex:
     """Every frame of a pcap file, down to the UDP or TCP payload where it has one.
 
-    Raises CaptureError when it is not a capture of Ethernet frames, or ends inside a record; with ``partial``
+    Raises CaptureError when its frames are of a kind that is not read, or it ends inside a record; with ``partial``
     the tail is described instead.
     """
     format_found = ffi.new("pcap_format *")
     if lib.pcap_open(file.pointer, file.size, format_found) != lib.PCAP_OK:
         raise file.error(0, f"not a pcap file header: {file.bytes[:4].tobytes().hex(' ')}")
-    if format_found.link_type != lib.PCAP_LINK_ETHERNET:
-        raise file.error(20, f"link type {format_found.link_type}; only Ethernet ({lib.PCAP_LINK_ETHERNET}) is read")
+    if not lib.pcap_link_known(format_found.link_type):
+        raise file.error(
+            20, f"link type {format_found.link_type}; Ethernet, raw IP, loopback and Linux cooked are read"
+        )
     batches: list[NDArray[np.void]] = []
     count, consumed = ffi.new("uint64_t *"), ffi.new("uint64_t *", lib.PCAP_FILE_HEADER_SIZE)
     while True:

@@ -105,18 +105,28 @@ def stage(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="Length-prefixed ITCH, or the folder of a recorded run.")],
+    file: Annotated[
+        Path, typer.Argument(help="Length-prefixed ITCH, a packet capture, or the folder of a recorded run.")
+    ],
     config: Annotated[Path | None, typer.Option(help="The engine's TOML file; default: safe defaults.")] = None,
     topology: Annotated[Topology | None, typer.Option(help="Default: as configured, or fused.")] = None,
     trading_date: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Default: as the file is named.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Default: as the file is named, or the capture stamped."),
     ] = None,
     messages: Annotated[int, typer.Option(min=1, max=64, help="That arrive before the stages take a turn.")] = 1,
+    port: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, max=65535, help="Of a capture: UDP port of the feed; again for its line B. Default: found."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Keep the order log in this folder.")] = None,
     json: Json = False,
 ) -> None:
     """Run the same engine over a recorded feed in virtual time, against the paper venue, and report.
 
+    A capture's packets go through the same line code as live ones: lost and late ones, and two lines, included.
     A folder that `--record` made is run again turn by turn, and every order compared with the recorded one;
     the exit code is 1 when any differs.
     """
@@ -132,7 +142,12 @@ def replay(
 
     day = trading_date.date() if trading_date else None
     options = ReplayOptions(
-        config_path=config, topology=topology, trading_date=day, messages_per_round=messages, out=out
+        config_path=config,
+        topology=topology,
+        trading_date=day,
+        messages_per_round=messages,
+        ports=tuple(port or ()),
+        out=out,
     )
     with progress_bar(f"replaying {file.name}", shown=not json) as progress:
         report = replay_file(file, options, progress=progress)

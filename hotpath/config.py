@@ -95,7 +95,7 @@ class RingsConfig(Section, frozen=True):
 class FeedConfig(Section, frozen=True):
     """[feed]: where market data comes from, and how many live orders the book holds."""
 
-    kind: Literal["mold", "file", "zmq", "none"] = "none"  # zmq: senders push it, see [ingress]
+    kind: Literal["mold", "file", "pcap", "zmq", "none"] = "none"  # zmq: senders push it, see [ingress]
     # mold: MoldUDP64 over UDP; a multicast address is joined on `interface`
     address: Host = "127.0.0.1"
     port: Port = 26400
@@ -109,8 +109,9 @@ class FeedConfig(Section, frozen=True):
     rerequest2_port: Port = 26411
     request_tries: Annotated[int, Meta(ge=1, le=1000)] = 3  # without an answer, before the other server is asked
     session: Annotated[str, Meta(max_length=10)] = ""  # empty: the first one heard
-    # file: length-prefixed ITCH
+    # file: length-prefixed ITCH; pcap: a capture of MoldUDP64 packets
     path: str = ""
+    pcap_ports: Annotated[list[Port], Meta(max_length=2)] = field(default_factory=list)  # lines A and B; empty: found
     pace: Literal["flat", "recorded", "rate"] = "recorded"
     speed: Annotated[float, Meta(gt=0, le=1e6)] = 1.0  # times the recorded pace
     rate_per_second: PositiveInt = 100_000  # with pace = "rate"
@@ -473,8 +474,10 @@ def _check(config: Config, *, source: Path) -> None:
     engine, feed, gateway = config.engine, config.feed, config.gateway
     if isinstance(engine.cpus, list) and not engine.cpus:
         refuse("engine.cpus", 'names no processor; say "auto" to leave the choice to the engine')
-    if feed.kind == "file" and not feed.path:
-        refuse("feed.path", 'feed.kind = "file" needs the path of a recorded feed')
+    if feed.kind in ("file", "pcap") and not feed.path:
+        refuse("feed.path", f'feed.kind = "{feed.kind}" needs the path of a recorded feed')
+    if feed.kind == "pcap" and feed.pace == "rate":
+        refuse("feed.pace", 'a capture has a time of its own: "flat" or "recorded"')
     if feed.b_address and (feed.b_address, feed.b_port) == (feed.address, feed.port):
         refuse("feed.b_port", "the second line is the first one: give it an address or a port of its own")
     if feed.rerequest2_host and not feed.rerequest_host:

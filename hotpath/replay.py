@@ -1,10 +1,12 @@
 """Replay: the same engine over a recorded feed, in virtual time, with the paper venue.
 
     hotpath replay FILE          length-prefixed ITCH -> raw -> feed -> signal -> risk -> gateway (paper)
+    hotpath replay FILE.pcap     MoldUDP64 packets -> line -> raw -> the same
     hotpath replay RECORDING     a live run's journal: its turns again, its orders compared byte for byte
 
-Time is the feed's own, stages take turns in lockstep, and nothing looks at a clock to decide, so one file
-and one configuration give one order log, in every topology and on every machine.
+Time is the feed's own (the messages' times for decisions, the capture's stamps for the line's waits and arrivals),
+stages take turns in lockstep, and nothing looks at a clock to decide, so one file and one configuration give one
+order log, in every topology and on every machine.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from typing import Any
 
 import msgspec
 
-from ffi import lib
-from hotpath import captures, intents
+from ffi import ffi, lib
+from hotpath import captures, flows, intents
 from hotpath.config import Config, load_config
 from hotpath.engine import EngineSpec, engine_memory, make_spec
-from hotpath.errors import CaptureError, StageError
+from hotpath.errors import StageError
 from hotpath.history.sampler import RunSampler
 from hotpath.report import RunReport, collect_report
 from hotpath.runs import load_instruments, next_rolls, traded_table
@@ -48,14 +50,14 @@ class ReplayOptions:
     topology: str | None = None
     trading_date: date | None = None
     messages_per_round: int = 1
+    ports: tuple[int, ...] = ()  # of a capture: lines A and B; none: the only feed in it
     out: Path | None = None  # keep the intent file and the report here
     engine_name: str = field(default_factory=lambda: f"replay-{os.getpid()}")  # so that replays run side by side
 
 
 def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None = None) -> RunReport:
-    """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes."""
-    if captures.detect_format(captures.MappedFile(path)) is not captures.CaptureFormat.ITCH:
-        raise CaptureError(f"{path}: replay reads length-prefixed ITCH files", next_step=f"hotpath inspect {path}")
+    """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes
+    of a file or packets of a capture."""
     with scratch_folder("replay") as scratch:
         spec = replay_spec(path, options, state_dir=scratch)
         sampler = RunSampler(spec, options.out / "runs" if options.out else None, interval_seconds=SAMPLE_SECONDS)
@@ -83,11 +85,22 @@ def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> Engin
         state_dir=str(state_dir.resolve()),
         topology=options.topology or (config.engine.topology if options.config_path else "fused"),
     )
-    feed = replace(config.feed, kind="file", path=str(path.resolve()), pace="flat")
+    with captures.MappedFile(path) as file:
+        kind = "pcap" if captures.detect_format(file) is captures.CaptureFormat.PCAP else "file"
+        captured_ns = flows.feed_packets(file, options.ports).first_time_ns if kind == "pcap" else None
+    feed = replace(
+        config.feed,
+        kind=kind,
+        path=str(path.resolve()),
+        pace="flat",
+        pcap_ports=list(options.ports),
+    )
     config = replace(config, engine=engine, feed=feed, gateway=replace(config.gateway, kind="paper", intents_dir=""))
     data = load_instruments(config)
     calendar = data.calendar_named(config.engine.calendar)
-    day = options.trading_date or date_of_name(path.name) or UNDATED
+    day = options.trading_date or date_of_name(path.name)
+    if day is None:
+        day = UNDATED if captured_ns is None else calendar.trading_date(captured_ns)
     midnight_ns = calendar.midnight_ns(day)
     return make_spec(
         config,
@@ -99,9 +112,13 @@ def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> Engin
 
 
 def default_replay_config() -> Config:
-    """For a file on its own: a slice of a day may begin after the venue said what trades."""
-    config = Config()
-    return msgspec.structs.replace(config, risk=msgspec.structs.replace(config.risk, require_trading_state=False))
+    """For a file on its own: a slice of a day may begin after the venue said what trades, and no snapshot comes."""
+    config, replace = Config(), msgspec.structs.replace
+    return replace(
+        config,
+        risk=replace(config.risk, require_trading_state=False),
+        feed=replace(config.feed, late_start="trust"),
+    )
 
 
 def date_of_name(name: str) -> date | None:
@@ -140,7 +157,7 @@ def _replay_here(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, 
                 _strategies_turn(strategies, stages.duty.lockstep)
                 result = stages.run(SLICE_NS)
             if progress is not None:
-                progress(int(stages.feed.source.offset), int(stages.feed.source.size))
+                progress(*_progress_of(stages.feed))
         seconds = time.perf_counter() - started
         for strategy in strategies:
             strategy.stop()
@@ -170,6 +187,13 @@ def cut_notices(strategies: list[StrategyHost]) -> list[str]:
         for each in strategies
         if each.error or each.cut
     ]
+
+
+def _progress_of(feed: Any) -> tuple[int, int]:
+    """Bytes of the file that are done, and in all; of a capture, packets."""
+    if feed.capture != ffi.NULL:
+        return int(feed.capture.next), int(feed.capture.count)
+    return int(feed.source.offset), int(feed.source.size)
 
 
 def _replay_supervised(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler) -> RunReport:

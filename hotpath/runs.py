@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ffi import lib
-from hotpath import captures, intents, refdata
+from hotpath import captures, flows, intents, refdata
 from hotpath.calendar import Calendar
 from hotpath.config import Config, unisolated
 from hotpath.engine import EngineSpec, make_spec
@@ -46,12 +46,21 @@ def load_instruments(config: Config) -> refdata.Refdata:
     """Reference data as configured, or else the instruments that a recorded feed itself names."""
     if config.refdata.path:
         return refdata.load_refdata(config.refdata.path)
+    if config.feed.kind == "pcap":
+        with captures.MappedFile(Path(config.feed.path)) as file:
+            chosen = flows.feed_packets(file, config.feed.pcap_ports)
+            messages = flows.flow_messages(file, chosen.packets)
+            return _instruments_named(config, refdata.instruments_of_itch(messages))
     if config.feed.kind != "file":
         raise ConfigError(
             "refdata.path: a live engine needs reference data",
             next_step="make some with: hotpath refdata import CAPTURE refdata.json",
         )
-    found = refdata.instruments_of_itch(captures.itch_messages(Path(config.feed.path)))
+    return _instruments_named(config, refdata.instruments_of_itch(captures.itch_messages(Path(config.feed.path))))
+
+
+def _instruments_named(config: Config, found: list[refdata.Instrument]) -> refdata.Refdata:
+    """Reference data of what a recorded feed names."""
     if not found:
         raise ConfigError(
             f"{config.feed.path}: names no instrument",

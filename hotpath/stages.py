@@ -13,9 +13,11 @@ from typing import Any
 
 from ffi import ffi, lib
 from hotpath import intents, segments
+from hotpath.captures import MappedFile
 from hotpath.config import Config, CoprocessConfig, FeedConfig, GatewayConfig
 from hotpath.engine import EngineSpec, huge_memory
 from hotpath.errors import StageError
+from hotpath.flows import feed_packets
 from hotpath.holders import Hold, hold, session_lock
 from hotpath.limits import copy_bytes
 from hotpath.rings import CURSOR_BYTES
@@ -164,6 +166,8 @@ class ProcessStages:
         feed.book = self._book(config)
         if config.kind == "file":
             feed.source = self._source(config)
+        elif config.kind == "pcap":
+            self._capture(feed, config)
         elif config.kind == "mold":
             feed.line = self._line(config, feed.stage)
             if config.snapshot_host:
@@ -187,10 +191,10 @@ class ProcessStages:
         """Messages of one feed turn. Where signal shares the process, an order must not wait for the rest of its
         packet to be decoded: one. Elsewhere each message is published as it is decoded, and turns may be long;
         so they may flat out, where no message is due at any time."""
-        if self.spec.lockstep:
-            return max(BATCH_MAX, self.messages_per_round)
         feed = self.spec.config.feed
-        if feed.kind == "file" and feed.pace == "flat":
+        if self.spec.lockstep:
+            return self.messages_per_round if feed.kind == "pcap" else max(BATCH_MAX, self.messages_per_round)
+        if feed.kind in ("file", "pcap") and feed.pace == "flat":
             return BATCH_MAX
         return 1 if "signal" in self.place.stages else BATCH_MAX
 
@@ -227,8 +231,39 @@ class ProcessStages:
         source.batch_max = self.messages_per_round if self.spec.lockstep else BATCH_MAX
         return source
 
-    def _line(self, config: FeedConfig, context: Any) -> Any:
+    def _capture(self, feed: Any, config: FeedConfig) -> None:
+        """A line that is given the packets of a capture, by its own clock; nobody can be asked for what it lacks."""
+        file = self._keep(MappedFile(Path(config.path)))
+        chosen = self._keep(feed_packets(file, config.pcap_ports))
+        capture = self._keep(ffi.new("capture *"))
+        capture.bytes = file.pointer
+        capture.packet = ffi.cast("pcap_packet *", chosen.packets.ctypes.data)
+        capture.side = ffi.cast("uint8_t *", chosen.sides.ctypes.data)
+        capture.count = len(chosen.packets)
+        capture.pace = lib.SOURCE_FLAT_OUT if self.spec.lockstep else PACE[config.pace]
+        capture.speed_ppm = round(config.speed * 1_000_000)
+        line = self._line_memory(config, feed.stage)
+        line.sides = chosen.lines
+        for index in range(lib.LINE_SIDES_MAX):
+            line.side[index].socket = line.request_socket[index] = -1
+        feed.line, feed.capture = line, capture
+
+    def _line_memory(self, config: FeedConfig, context: Any) -> Any:
+        """A line as configured, without its sockets."""
         line = self._keep(ffi.cast("line *", self._memory(lib.line_bytes())))
+        line.gap_wait_ns = config.gap_wait_us * MICROSECOND_NS
+        line.gap_timeout_ns = config.gap_timeout_ms * MILLISECOND_NS
+        line.line_silence_ns = config.line_silence_ms * MILLISECOND_NS
+        line.session_wait_ns = config.silence_ms * MILLISECOND_NS
+        line.clock = context.clock
+        line.counter = context.page.counter
+        if config.session:
+            ffi.memmove(line.session, config.session.ljust(10).encode(), 10)
+            line.pinned_session = 1
+        return line
+
+    def _line(self, config: FeedConfig, context: Any) -> Any:
+        line = self._line_memory(config, context)
         lines, servers = open_lines(config), open_servers(config)
         for index, opened in enumerate(lines):
             line.side[index].socket = self._keep(opened).fileno()
@@ -237,17 +272,8 @@ class ProcessStages:
             line.request_socket[index] = self._keep(servers[index]).fileno() if index < len(servers) else -1
         line.request_tries = config.request_tries
         line.batch_max = config.receive_batch
-        line.gap_wait_ns = config.gap_wait_us * MICROSECOND_NS
-        line.gap_timeout_ns = config.gap_timeout_ms * MILLISECOND_NS
         line.request_interval_ns = config.request_interval_ms * MILLISECOND_NS
-        line.line_silence_ns = config.line_silence_ms * MILLISECOND_NS
-        line.session_wait_ns = config.silence_ms * MILLISECOND_NS
         line.hops = context.hops if config.kernel_stamps else ffi.NULL
-        line.clock = context.clock
-        line.counter = context.page.counter
-        if config.session:
-            ffi.memmove(line.session, config.session.ljust(10).encode(), 10)
-            line.pinned_session = 1
         return line
 
     def _snapshot(self, config: FeedConfig, context: Any) -> Any:

@@ -17,6 +17,7 @@
 #include "book.h"
 #include "itch.h"
 #include "source.h"
+#include "capture.h"
 #include "line.h"
 #include "snapshot.h"
 #include "ingress.h"
@@ -28,7 +29,8 @@ typedef struct {
     ring_writer norm;
     book *book;           /* own */
     source *source;       /* a recorded feed, or NULL */
-    line *line;           /* a network line, or NULL */
+    line *line;           /* a network line, or that of a capture, or NULL */
+    capture *capture;     /* what the line is given in place of sockets, or NULL */
     snapshot *snapshot;   /* where its books come from when it lost messages for good, or NULL */
     ingress_source *ingress; /* what senders push, or NULL */
     const instrument_entry *instruments;
@@ -58,5 +60,7 @@ typedef struct {
 void feed_init(feed_stage *feed);
 /* Run the front end, then plan. */
 void feed_plan(feed_stage *feed, turn_plan *plan);
+/* 1 when the recorded feed has ended and all of it was taken. */
+int feed_finished(const feed_stage *feed);
 /* 1 when the turn did something. */
 int feed_turn(feed_stage *feed, const turn_plan *plan);

@@ -1,8 +1,9 @@
-/* pcap.h: classic capture files (both byte orders, micro- and nanosecond stamps) of Ethernet frames,
- * down to the UDP and TCP payloads in them.
+/* pcap.h: classic capture files (both byte orders, micro- and nanosecond stamps) of Ethernet, raw IP or Linux
+ * cooked frames, down to the UDP and TCP payloads in them.
  *
  *   file:   |file header 24|record header 16|frame ...|record header 16|frame ...|
  *   frame:  |ethernet 14|802.1Q / 802.1ad tags, 4 each|IPv4 or IPv6|UDP or TCP|payload|padding|
+ *           in place of the ethernet header: nothing (raw IP), 4 bytes (BSD loopback), 16 or 20 (Linux cooked)
  *
  * For reading captures, not for the path. Nothing is trusted: every length is checked against the bytes
  * captured, and a frame that is not what it says has a kind that tells so.
@@ -13,7 +14,14 @@
 #define PCAP_FILE_HEADER_SIZE 24
 #define PCAP_RECORD_HEADER_SIZE 16
 #define PCAP_RECORD_BYTES_MAX 262144 /* a longer record is damage, not a frame */
+#define PCAP_LINK_NULL 0 /* BSD loopback: the address family in the capturing machine's byte order */
 #define PCAP_LINK_ETHERNET 1
+#define PCAP_LINK_RAW 101
+#define PCAP_LINK_LOOP 108 /* the same as NULL, in network byte order */
+#define PCAP_LINK_COOKED 113
+#define PCAP_LINK_IPV4 228
+#define PCAP_LINK_IPV6 229
+#define PCAP_LINK_COOKED2 276
 
 enum pcap_status {
     PCAP_OK,
@@ -60,6 +68,8 @@ typedef struct {
 
 /* PCAP_OK, PCAP_CUT or PCAP_BAD_MAGIC. */
 int pcap_open(const uint8_t *bytes, uint64_t size, pcap_format *format);
+/* 1 when frames of this link type can be read. */
+int pcap_link_known(uint32_t link_type);
 /* The records from byte `start` (PCAP_FILE_HEADER_SIZE at first), at most `capacity`; `count` tells how
  * many, `consumed` where the next begins. PCAP_OK with count == capacity: call again from `consumed`. */
 int pcap_index(const pcap_format *format, const uint8_t *bytes, uint64_t size, uint64_t start, pcap_packet *packets,

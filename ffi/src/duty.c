@@ -156,15 +156,11 @@ static int free_run(duty *duty, uint64_t end_time_ns) {
 
 /* ---- lockstep ----------------------------------------------------------------------------------- */
 
-static int source_ended(const feed_stage *feed) {
-    return (feed->source && feed->source->finished) || (feed->ingress && feed->ingress->finished);
-}
-
 /* The feed opens each round: once the source has ended, time goes on by itself for a while. Returns 1
  * when the run is over; every stage has then made its turn in every round before this one. */
 static int round_open(duty *duty) {
     lockstep_page *page = duty->lockstep;
-    if (!source_ended(duty->feed) || duty->feed->raw_in.next != duty->feed->raw.next) return 0;
+    if (!feed_finished(duty->feed)) return 0;
     page->idle_rounds++;
     __atomic_store_n(&page->now_ns, page->now_ns + LOCKSTEP_TAIL_STEP_NS, __ATOMIC_RELAXED);
     if (page->idle_rounds <= LOCKSTEP_TAIL_ROUNDS) return 0;

@@ -10,6 +10,9 @@
 #define PREFETCH_AHEAD 4 /* messages whose book lines are fetched while earlier ones are applied */
 #define LOCATES 65536
 #define POLL_EVERY 16    /* messages between two looks at the sockets, while messages wait */
+#define ITCH_TIME_OFFSET 5 /* of the 48-bit time in every ITCH message but the end of a snapshot */
+#define ITCH_TIME_END 11
+#define CAPTURE_PACKETS_MAX 64 /* looked at in one turn, where nothing comes of them */
 
 /* What stands in `locate` in place of an instrument. NO_INSTRUMENT: nothing was heard of it yet. */
 #define LOCATE_MISSED 4294967294u   /* messages were passed over before anybody said whose it is */
@@ -54,7 +57,11 @@ static int line_is_due(feed_stage *feed) {
 
 static void front_end_poll(feed_stage *feed, uint64_t now_ns) {
     if (feed->source) source_poll(feed->source, &feed->raw, now_ns);
-    if (feed->line && line_is_due(feed)) {
+    if (feed->capture) {
+        /* In virtual time a message meets the market that was before it: one packet after the other is done. */
+        int done = !feed->stage.lockstep || feed->raw_in.next == feed->raw.next;
+        if (done) capture_poll(feed->capture, feed->line, &feed->raw, now_ns, CAPTURE_PACKETS_MAX);
+    } else if (feed->line && line_is_due(feed)) {
         ring_writer *target = feed->snapshot ? snapshot_target(feed->snapshot, &feed->raw) : &feed->raw;
         line_poll(feed->line, target, now_ns, LINE_BATCH_MAX);
         if (feed->snapshot) snapshot_poll(feed->snapshot, feed->line, &feed->raw, now_ns);
@@ -65,14 +72,6 @@ static void front_end_poll(feed_stage *feed, uint64_t now_ns) {
         ingress_poll(feed->ingress, &feed->raw, page ? page->now_ns : now_ns, page != NULL);
         feed->heard_time_ns = __atomic_load_n(&feed->ingress->page->heartbeat_time_ns, __ATOMIC_RELAXED);
     }
-}
-
-/* Virtual time follows the market's own. */
-static void time_move(const feed_stage *feed) {
-    lockstep_page *page = feed->stage.lockstep;
-    uint64_t origin_time_ns = feed->source ? feed->source->origin_time_ns : 0;
-    if (feed->ingress) origin_time_ns = feed->ingress->origin_time_ns;
-    if (page && origin_time_ns > page->now_ns) __atomic_store_n(&page->now_ns, origin_time_ns, __ATOMIC_RELAXED);
 }
 
 /* Silence is the front end's finding: it is written into the raw ring like all that was received,
@@ -92,20 +91,51 @@ static void silence_check(feed_stage *feed, uint64_t now_ns) {
     ring_commit_inline(&feed->raw);
 }
 
-void feed_plan(feed_stage *feed, turn_plan *plan) {
-    stage_context *stage = &feed->stage;
-    front_end_poll(feed, stage_now(stage));
-    time_move(feed);
-    stage_plan(stage, plan);
-    if (!stage->lockstep) silence_check(feed, plan->now_ns);
-    /* Take no more than norm has room for; one raw event makes at most one norm event. */
+int feed_finished(const feed_stage *feed) {
+    int ended = (feed->source && feed->source->finished) || (feed->ingress && feed->ingress->finished) ||
+                (feed->capture && feed->capture->finished);
+    return ended && feed->raw_in.next == feed->raw.next;
+}
+
+/* The venue's time of the latest of the messages that this turn will take. */
+static uint64_t captured_time(const feed_stage *feed, uint64_t take) {
+    uint64_t latest = 0;
+    for (uint64_t i = 0; i < take; i++) {
+        const raw_event *raw = ring_at_inline(&feed->raw_in, i);
+        if (raw->header.type != RAW_MESSAGE || raw->length < ITCH_TIME_END || raw->bytes[0] == 'G') continue;
+        uint64_t time_ns = feed->midnight_ns + wire_load(raw->bytes + ITCH_TIME_OFFSET, 6);
+        if (time_ns > latest) latest = time_ns;
+    }
+    return latest;
+}
+
+/* Virtual time is the venue's, and moves with what is received. */
+static void time_move(const feed_stage *feed, uint64_t take) {
+    lockstep_page *page = feed->stage.lockstep;
+    if (!page) return;
+    uint64_t origin_time_ns = feed->source ? feed->source->origin_time_ns : 0;
+    if (feed->ingress) origin_time_ns = feed->ingress->origin_time_ns;
+    if (feed->capture) origin_time_ns = captured_time(feed, take);
+    if (origin_time_ns > page->now_ns) __atomic_store_n(&page->now_ns, origin_time_ns, __ATOMIC_RELAXED);
+}
+
+/* Take no more than norm has room for; one raw event makes at most one norm event. */
+static uint64_t take_of(feed_stage *feed) {
     uint64_t room = ring_room_inline(&feed->norm);
     uint64_t waiting = feed->raw.next - feed->raw_in.next;
     uint64_t take = waiting < feed->batch_max ? waiting : feed->batch_max;
-    if (take > room) {
-        take = room;
-        feed->stage.page->counter[FEED_NORM_FULL]++;
-    }
+    if (take <= room) return take;
+    feed->stage.page->counter[FEED_NORM_FULL]++;
+    return room;
+}
+
+void feed_plan(feed_stage *feed, turn_plan *plan) {
+    stage_context *stage = &feed->stage;
+    front_end_poll(feed, stage_now(stage));
+    uint64_t take = take_of(feed);
+    time_move(feed, take);
+    stage_plan(stage, plan);
+    if (!stage->lockstep) silence_check(feed, plan->now_ns);
     memset(plan->input_sequence, 0, sizeof plan->input_sequence);
     plan->input_sequence[0] = feed->raw_in.next + take;
 }
@@ -266,7 +296,8 @@ static void state_publish(feed_stage *feed, const raw_event *raw, uint8_t type, 
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
     event->header.type = type;
     event->header.instrument = instrument;
-    event->header.origin_time_ns = raw->header.ingress_time_ns;
+    /* A capture's clock may be another day's than its messages' times: of these, the last one is good enough. */
+    event->header.origin_time_ns = feed->capture ? feed->origin_time_ns : raw->header.ingress_time_ns;
     if (type == NORM_GAP && instrument == NO_INSTRUMENT) event->quantity_lots = raw->total;
     if (raw->header.type == RAW_GAP_LOST) event->reference = raw->bytes[0];
     if (type == NORM_LINE) {

@@ -6,6 +6,9 @@
 #define MAGIC_NANOSECOND 0xa1b23c4du
 
 #define ETHERNET_SIZE 14
+#define LOOPBACK_SIZE 4
+#define COOKED_SIZE 16
+#define COOKED2_SIZE 20
 #define TAG_SIZE 4
 #define TAGS_MAX 4
 #define TYPE_IPV4 0x0800
@@ -137,10 +140,8 @@ static uint8_t read_ipv6(rest left, pcap_packet *packet, const uint8_t *file) {
     return read_transport(protocol, left, packet, file);
 }
 
-static uint8_t read_frame(rest left, pcap_packet *packet, const uint8_t *file) {
-    if (left.size < ETHERNET_SIZE) return kind_of_missing(&left);
-    uint32_t type = wire_load16(left.bytes + 12);
-    skip(&left, ETHERNET_SIZE);
+/* What follows a link header that named the type of its payload. */
+static uint8_t read_typed(uint32_t type, rest left, pcap_packet *packet, const uint8_t *file) {
     while (type == TYPE_TAG || type == TYPE_SERVICE_TAG) {
         if (left.size < TAG_SIZE) return kind_of_missing(&left);
         if (packet->tags == TAGS_MAX) return PACKET_OTHER;
@@ -153,6 +154,49 @@ static uint8_t read_frame(rest left, pcap_packet *packet, const uint8_t *file) {
     return PACKET_OTHER;
 }
 
+/* What follows a link header that says no more than that it is IP: the version tells which. */
+static uint8_t read_ip(rest left, pcap_packet *packet, const uint8_t *file) {
+    if (!left.size) return kind_of_missing(&left);
+    switch (left.bytes[0] >> 4) {
+    case 4: return read_ipv4(left, packet, file);
+    case 6: return read_ipv6(left, packet, file);
+    default: return PACKET_OTHER;
+    }
+}
+
+/* Of each link type: bytes of its header, and where in it the type of the payload stands. */
+typedef struct {
+    uint32_t size;
+    uint32_t type_at;
+    uint8_t known;
+    uint8_t typed;
+} link_header;
+
+static link_header link_of(uint32_t link_type) {
+    switch (link_type) {
+    case PCAP_LINK_ETHERNET: return (link_header){ETHERNET_SIZE, 12, 1, 1};
+    case PCAP_LINK_COOKED: return (link_header){COOKED_SIZE, 14, 1, 1};
+    case PCAP_LINK_COOKED2: return (link_header){COOKED2_SIZE, 0, 1, 1};
+    case PCAP_LINK_NULL:
+    case PCAP_LINK_LOOP: return (link_header){LOOPBACK_SIZE, 0, 1, 0};
+    case PCAP_LINK_RAW:
+    case PCAP_LINK_IPV4:
+    case PCAP_LINK_IPV6: return (link_header){0, 0, 1, 0};
+    default: return (link_header){0, 0, 0, 0};
+    }
+}
+
+int pcap_link_known(uint32_t link_type) { return link_of(link_type).known; }
+
+static uint8_t read_frame(uint32_t link_type, rest left, pcap_packet *packet, const uint8_t *file) {
+    link_header link = link_of(link_type);
+    if (!link.known) return PACKET_OTHER;
+    if (left.size < link.size) return kind_of_missing(&left);
+    uint32_t type = link.typed ? wire_load16(left.bytes + link.type_at) : 0;
+    skip(&left, link.size);
+    return link.typed ? read_typed(type, left, packet, file) : read_ip(left, packet, file);
+}
+
 static void read_record(const pcap_format *format, const uint8_t *file, uint64_t at, uint32_t captured,
                         pcap_packet *packet) {
     memset(packet, 0, sizeof *packet);
@@ -163,7 +207,7 @@ static void read_record(const pcap_format *format, const uint8_t *file, uint64_t
     packet->captured = captured;
     packet->original = file_load32(format, file + at + 12);
     rest frame = {file + packet->frame_offset, captured, captured < packet->original};
-    packet->kind = read_frame(frame, packet, file);
+    packet->kind = read_frame(format->link_type, frame, packet, file);
 }
 
 int pcap_index(const pcap_format *format, const uint8_t *bytes, uint64_t size, uint64_t start, pcap_packet *packets,

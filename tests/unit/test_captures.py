@@ -296,8 +296,8 @@ def test_record_of_impossible_length_is_damage(tmp_path: Path) -> None:
 
 
 def test_other_links_are_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, packets.pcap([], link_type=113))
-    with MappedFile(path) as file, pytest.raises(CaptureError, match="at byte 20 of 24: link type 113"):
+    path = written(tmp_path, packets.pcap([], link_type=105))
+    with MappedFile(path) as file, pytest.raises(CaptureError, match="at byte 20 of 24: link type 105"):
         index_packets(file)
 
 
