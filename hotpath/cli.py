@@ -128,7 +128,7 @@ def replay(
 
     A capture's packets go through the same line code as live ones: lost and late ones, and two lines, included.
     A folder that `--record` made is run again turn by turn, and every order compared with the recorded one;
-    the exit code is 1 when any differs.
+    the exit code is 1 when any differs, and of a feed when a strategy was cut off.
     """
     from hotpath.report_view import print_comparison, print_report, progress_bar
 
@@ -152,6 +152,29 @@ def replay(
     with progress_bar(f"replaying {file.name}", shown=not json) as progress:
         report = replay_file(file, options, progress=progress)
     print_report(report, json=json)
+    raise typer.Exit(1 if report.notices else 0)
+
+
+@app.command("new-strategy")
+def new_strategy(
+    name: Annotated[str, typer.Argument(help="Of the folder, the file and the class: small letters, digits and _.")],
+    kind: Annotated[
+        Literal["event", "batch", "cfunc"],
+        typer.Option(help="Called for each event, with columns of events, or compiled by numba and called from C."),
+    ] = "event",
+    into: Annotated[Path, typer.Option(help="Where the folder is made.")] = Path("."),
+    json: Json = False,
+) -> None:
+    """Make a folder with a strategy to begin from: it runs, and its test passes."""
+    from hotpath.new_strategy import write_strategy
+
+    made = write_strategy(name, kind=kind, into=into)
+    text = (
+        f"{made.folder}: {', '.join(made.files)}\n"
+        f"  run it:  hotpath replay {made.folder / 'day.itch'} --config {made.folder / 'engine.toml'}\n"
+        f"  test it: pytest {made.folder}"
+    )
+    _report({"folder": str(made.folder), "files": list(made.files)}, text, json=json)
 
 
 @app.command()

@@ -30,6 +30,7 @@ from hotpath.topology import (
     STAGES,
     Placement,
     Ring,
+    answer_segment,
     place,
     ring_table,
     seat_client_segment,
@@ -161,6 +162,8 @@ class EngineMemory:
             self._create_page(side_segment(name), lib.SEGMENT_STAGE, "stage_page")
         for strategy in spec.config.strategies:
             self._create_page(side_segment(strategy.name), lib.SEGMENT_STAGE, "stage_page")
+            answer = self._create_page(answer_segment(strategy.name), lib.SEGMENT_HISTOGRAMS, "histogram")
+            name_histogram(answer.cast("histogram *"), "strategy_answer")
         for each in spec.placement.places:
             self._create_page(f"bell.{each.process}", lib.SEGMENT_DOORBELL, "doorbell")
 
@@ -241,8 +244,13 @@ def name_histograms(segment: Segment) -> None:
     """Empty a stage's hop histograms and give them their names."""
     histograms = segment.cast("histogram *")
     for index, name in enumerate(hop_names()):
-        lib.histogram_reset(ffi.addressof(histograms[index]))
-        ffi.memmove(histograms[index].name, name.encode(), len(name))
+        name_histogram(ffi.addressof(histograms[index]), name)
+
+
+def name_histogram(histogram: Any, name: str) -> None:
+    """Empty one histogram and give it its name."""
+    lib.histogram_reset(histogram)
+    ffi.memmove(histogram.name, name.encode(), len(name))
 
 
 def huge_memory(size: int) -> tuple[Any, Any]:

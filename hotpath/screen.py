@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hotpath.seat_stat import SeatStat
 from hotpath.stat import EngineStat, EngineView, HopStat, StageStat
 
 SAMPLES = 10  # of each sparkline
@@ -70,6 +71,7 @@ def render(stat: EngineStat, history: History) -> RenderableType:
         hop_table(stat.hops),
         Text(),
         outcome_table(stat),
+        *_seat_lines(stat.seats),
     )
 
 
@@ -189,6 +191,24 @@ def budget_mark(hop: HopStat) -> Text:
     times = hop.p99_ns / hop.budget_ns
     shown = f"{times:.1f}" if times < 9.95 else f"{times:.0f}" if times < 99.5 else ">99"
     return Text(f"✗ {shown}x", style="yellow")
+
+
+def _seat_lines(seats: dict[str, SeatStat]) -> list[RenderableType]:
+    return [Text(), seat_table(seats)] if seats else []
+
+
+def seat_table(seats: dict[str, SeatStat]) -> Table:
+    """Who sits beside the path, and what became of it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in (" seat", "state", "open", "requests", "refused", "answer p50", "p99", "cuts"):
+        table.add_column(column, justify="left" if column in (" seat", "state") else "right", no_wrap=True)
+    styles = {"taken": "green", "cut_off": "bold red", "empty": "dim"}
+    for name, seat in seats.items():
+        state = seat.state.replace("_", " ") + (f": {seat.reason}" if seat.reason else "")
+        spans = [format_ns(span) if seat.answers else "" for span in (seat.answer_p50_ns, seat.answer_p99_ns)]
+        counts = [f"{number:,}" for number in (seat.open_orders, seat.requests, seat.refused)]
+        table.add_row(f" {name}", Text(state, styles.get(seat.state, "")), *counts, *spans, f"{seat.cuts:,}")
+    return table
 
 
 def outcome_table(stat: EngineStat) -> Table:

@@ -5,6 +5,8 @@
     tap       restart: what it did not read is counted lost   around the stages
     ingress   restart: silent meanwhile, so books are stale;  when they are ready
               every sender must begin a new session
+    strategies  leave, or restart where configured; the signal  around the stages
+              stage has cancelled their orders by then
 
 Each row of `side_processes` is one of them. Where a process is started *around* the stages, it is there
 before the first of them and leaves after the last, so that it misses nothing; otherwise it comes when they

@@ -19,6 +19,7 @@ from ffi import lib
 from ffi.dtypes import counter_names, enum_names
 from hotpath import histograms, segments
 from hotpath.errors import SegmentMismatchError, SegmentMissingError
+from hotpath.seat_stat import SeatStat, SeatsView
 from hotpath.segments import Segment
 from hotpath.topology import (
     CLOCK_SEGMENT,
@@ -143,6 +144,7 @@ class EngineStat(Struct, frozen=True):
     stages: dict[str, StageStat]
     hops: dict[str, HopStat]
     rings: dict[str, RingStat]
+    seats: dict[str, SeatStat] = {}  # msgspec copies it; by name, in the order of their indices
 
     def counter(self, stage: str, name: str) -> int:
         """A counter by its name, 0 when the stage has not been seen."""
@@ -184,6 +186,7 @@ class EngineView:
         self._instruments = self._attach(INSTRUMENTS_SEGMENT, lib.SEGMENT_INSTRUMENTS)
         self._pages = {stage: self._attach(page_segment(stage), lib.SEGMENT_STAGE) for stage in STAGES}
         self._hops = {stage: self._attach(hops_segment(stage), lib.SEGMENT_HISTOGRAMS) for stage in STAGES}
+        self._seats = SeatsView(engine)
         # The largest table there is; this engine may have been configured without some of it.
         table = ring_table(paper=True, journal=True, tap=True, ingress=True)
         self._writers = {ring.name: ring.writer for ring in table}
@@ -219,6 +222,7 @@ class EngineView:
     def close(self) -> None:
         """Unmap everything."""
         cursors = [cursor for readers in self._cursors.values() for cursor in readers.values()]
+        self._seats.close()
         for segment in [
             self._control,
             self._clock,
@@ -261,6 +265,7 @@ class EngineView:
             stages=stages,
             hops={hop: self._hop(hop, processes) for hop in hop_names().values()},
             rings={name: self._ring(name) for name in self._rings},
+            seats=self._seats.snapshot(),
         )
 
     def _state(self, stages: dict[str, StageStat]) -> str:

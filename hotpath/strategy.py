@@ -83,6 +83,23 @@ class Event(Protocol):
     stale: int  # 1: the book may be wrong
 
 
+class Order(Protocol):
+    """One open order, as `order` gives it and `open_orders` holds it."""
+
+    token: int
+    order_id: int  # the engine's; 0 before it is known
+    replace_token: int  # of the replacement under way; 0: none
+    price_ticks: int
+    quantity_lots: int  # wanted in all
+    leaves_lots: int
+    filled_lots: int
+    request_time_ns: int
+    instrument: int
+    side: int
+    state: int  # 1: not yet answered, 2: at the venue
+    canceling: int  # 1: a cancel is under way
+
+
 class Report:
     """What became of a request: an object of its own, to be kept at will.
 
@@ -305,6 +322,13 @@ class Strategy:
     def open_orders(self) -> npt.NDArray[Any]:
         """Orders that may be open: fields of ``strategy_order``, in no order. Read-only, good until the next call."""
         return self._host.open_orders
+
+    def order(self, token: int) -> Order | None:
+        """An open order by its token, or that of a replacement under way; None when it is no more. Good until the
+        next call."""
+        c = self._host.c
+        index = lib.host_find(c, token) if token else c.order_count
+        return c.order + index if index < c.order_count else None
 
     def depth(self, instrument: Instrument | str | int, levels: int = 10) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """(bids, offers), best first: price_ticks, quantity_lots, orders. Read-only views, good until the next call."""

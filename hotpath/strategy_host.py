@@ -28,7 +28,7 @@ from hotpath.engine import EngineSpec, huge_memory
 from hotpath.errors import RingError, SeatError, StrategyError
 from hotpath.segments import Segment
 from hotpath.strategy import Instrument, Report, Strategy, strategy_params
-from hotpath.topology import orders_ring, reports_ring, seat_client_segment, seat_segment, side_segment
+from hotpath.topology import answer_segment, orders_ring, reports_ring, seat_client_segment, seat_segment, side_segment
 from hotpath.user_code import load_object
 
 CALLS_MAX = 4096  # of one live turn: between two looks at signals
@@ -137,6 +137,8 @@ class StrategyHost:
         if spec.lockstep:
             self.lockstep = self._segment("lockstep", lib.SEGMENT_LOCKSTEP, writable=True).cast("lockstep_page *")
             c.lockstep = self.lockstep
+        answer = self._segment(answer_segment(name), lib.SEGMENT_HISTOGRAMS, writable=True)
+        c.answer = ffi.NULL if spec.lockstep else answer.cast("histogram *")
         c.instruments = self._segment("instruments", lib.SEGMENT_INSTRUMENTS).cast("instrument_entry *")
         c.instrument_count = len(spec.instruments)
         c.batch_max, c.order_max = config.batch_max, config.open_orders_max

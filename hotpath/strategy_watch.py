@@ -45,7 +45,7 @@ def what_happened(child: Child, reason: str) -> str:
     lines = child.lines()
     said = [line for line in lines if line.startswith(f"{child.name}: ")]
     last = said[-1].removeprefix(f"{child.name}: ").removeprefix("cut off: ") if said else ""
-    if reason:
+    if reason and reason != "dead":  # of a dead one its end says more
         detail = last if reason == "raised" else where_it_was(lines)
         return f"was cut off: {reason}{f': {detail}' if detail else ''}"
     ended = describe_exit(child.process.returncode)

@@ -44,6 +44,11 @@ def side_segment(name: str) -> str:
     return f"side.{name}"
 
 
+def answer_segment(strategy: str) -> str:
+    """Segment of a Python strategy's histogram: from market event to request."""
+    return f"{side_segment(strategy)}.answer"
+
+
 def bell_segment(process: str) -> str:
     """Segment of the doorbell that a parking process sleeps behind."""
     return f"bell.{process}"

@@ -134,6 +134,7 @@ typedef struct {
     seat_client_page *client;
     const seat_page *page;
     const clock_page *clock;
+    histogram *answer;             /* market event published to request published; NULL: record none */
     const lockstep_page *lockstep; /* NULL unless time is virtual */
     const instrument_entry *instruments;
     book *book;                    /* its own; NULL: it keeps none */
@@ -163,7 +164,8 @@ typedef struct {
     uint64_t timer_due_ns;         /* UINT64_MAX: no timer */
     uint64_t token;                /* the last one given out */
     uint64_t lost_count;           /* market events overwritten before they were read */
-    uint64_t event_sequence;       /* of the last event handed out */
+    uint64_t event_sequence;       /* of the last event handed out, and when it was published */
+    uint64_t event_time_ns;
     uint64_t events;               /* followed */
     uint64_t handed;               /* handed out */
     uint64_t requests;
@@ -176,6 +178,8 @@ typedef struct {
     uint32_t status;               /* enum host_status: of the last request */
     uint32_t cut_reason;           /* enum seat_cut */
     uint32_t cut_told;
+    uint32_t answering;            /* 1: what is asked for now answers a market event */
+    uint32_t reserved;
 } strategy_host;
 
 /* Bytes that host_init lays out, 64-byte aligned. */

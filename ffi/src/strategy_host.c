@@ -1,6 +1,7 @@
 /* strategy_host.c: see include/strategy_host.h. */
 #include "strategy_host.h"
 #include "clock_inline.h"
+#include "histogram_inline.h"
 #include "id_map_inline.h"
 #include "ring_inline.h"
 #include "seat_client.h"
@@ -164,6 +165,7 @@ static void describe(strategy_host *host, const norm_event *event, strategy_even
     target->top = (flags & FLAG_TOP) != 0;
     target->stale = (flags & FLAG_STALE) != 0;
     host->event_sequence = target->sequence;
+    host->event_time_ns = target->publish_time_ns;
     host->handed++;
 }
 
@@ -391,6 +393,7 @@ int host_next(strategy_host *host) {
     seat_client_busy(host->client, 0);
     seat_client_beat(host->client, host->now_ns);
     int news = look(host);
+    host->answering = news == HOST_EVENT;
     if (news != HOST_IDLE && news != HOST_AGAIN) seat_client_busy(host->client, clock_read(host->clock));
     return news;
 }
@@ -424,8 +427,11 @@ static request_event *request_claim(strategy_host *host, uint32_t type, uint32_t
 }
 
 static void request_commit(strategy_host *host, request_event *request) {
-    request->header.publish_time_ns = host->lockstep ? host->now_ns : clock_read(host->clock);
+    uint64_t now_ns = host->lockstep ? host->now_ns : clock_read(host->clock);
+    request->header.publish_time_ns = now_ns;
     ring_commit_inline(&host->orders);
+    if (host->answer && host->answering && now_ns >= host->event_time_ns)
+        histogram_record_inline(host->answer, now_ns - host->event_time_ns);
     host->requests++;
     host->status = HOST_SENT;
 }

@@ -137,6 +137,9 @@ def test_the_rest_trades_on(then: str, said: str, day: Path, tmp_path: Path, eng
     running = EngineProcess(config, tmp_path, "--arm", "--seconds", "60")
     try:
         until(lambda: running.count("signal", "seats_cut") == 1, "the cut")
+        stat = running.look()
+        assert stat is not None and stat.seats["toy"].state == "cut_off" and stat.seats["toy"].reason
+        assert stat.seats["second"].state == "taken" and stat.seats["second"].python["handed"] > 0
         orders = running.count("gateway", "frames_out")
         until(lambda: running.count("gateway", "frames_out") > orders + 20, "orders of the others")
         running.signal()
