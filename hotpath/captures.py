@@ -41,6 +41,9 @@ class CaptureFormat(enum.StrEnum):
     PCAP = "pcap"
 
 
+READABLE = "name a capture: length-prefixed ITCH messages, or pcap"
+
+
 class MappedFile:
     """A file mapped read-only: ``bytes`` for NumPy, ``pointer`` for C. A context manager; views die with it."""
 
@@ -51,7 +54,10 @@ class MappedFile:
                 self.size = file.seek(0, 2)
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
         except OSError as error:
-            raise CaptureError(f"{path}: {error.strerror or error}") from error
+            raise CaptureError(
+                f"{path}: {error.strerror or error}",
+                next_step=READABLE,
+            ) from None
         self.bytes: NDArray[np.uint8] = np.frombuffer(self._map or b"", dtype=np.uint8)
         self.pointer: Any = ffi.from_buffer("uint8_t[]", self.bytes)
 
@@ -85,12 +91,14 @@ def detect_format(file: MappedFile) -> CaptureFormat:
     if lib.pcap_open(file.pointer, file.size, format_found) == lib.PCAP_OK:
         return CaptureFormat.PCAP
     if file.size == 0:
-        raise file.error(0, "the file is empty")
+        raise file.error(0, "the file is empty", next_step=READABLE)
     if file.size > FRAME_HEADER_SIZE:
         length = int.from_bytes(head[:FRAME_HEADER_SIZE], "big")
         if length == lib.itch_length(int(file.bytes[FRAME_HEADER_SIZE])):
             return CaptureFormat.ITCH
-    raise file.error(0, f"neither a length-prefixed ITCH message nor a pcap header: {head.hex(' ')}")
+    raise file.error(
+        0, f"neither a length-prefixed ITCH message nor a pcap header: {head.hex(' ')}", next_step=READABLE
+    )
 
 
 # ---- files of ITCH messages ------------------------------------------------------------------------------------------
@@ -125,7 +133,11 @@ def check_tail(file: MappedFile, at: int) -> None:
         return
     if len(tail) >= FRAME_HEADER_SIZE and tail[0] == tail[1] == 0:
         raise file.error(at, f"{len(tail) - FRAME_HEADER_SIZE} bytes follow the end mark")
-    raise file.error(at, f"the last message is cut short: {len(tail)} bytes are left")
+    raise file.error(
+        at,
+        f"the last message is cut short: {len(tail)} bytes are left",
+        next_step=f"hotpath inspect {file.path} tells what is whole; head -c {at} of it is a whole file",
+    )
 
 
 def message_lengths(file: MappedFile, offsets: NDArray[np.uint64]) -> NDArray[np.uint32]:

@@ -23,6 +23,7 @@ from hotpath.user_code import absolute_reference, split_reference
 
 MICROS = 1_000_000
 SENDERS_MAX = 16  # INGRESS_SENDERS_MAX of ffi/include/ingress.h; a test holds the two equal
+EVERY_KEY = "hotpath config show prints a file with every key and its default"
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,23}$")]
 SenderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$")]
@@ -365,8 +366,10 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(
             f"{source}: there is no such file", next_step="hotpath config show prints a file of every default"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{source}: not TOML: {error}", next_step=EVERY_KEY) from None
     return parse_config(text, source=source)
 
 
@@ -375,9 +378,9 @@ def parse_config(text: str, *, source: Path) -> Config:
     try:
         config = msgspec.toml.decode(text, type=Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(_explain(error, text=text, source=source)) from None
+        raise ConfigError(_explain(error, text=text, source=source), next_step=EVERY_KEY) from None
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{source}: not TOML: {error}") from None
+        raise ConfigError(f"{source}: not TOML: {error}", next_step=EVERY_KEY) from None
     _check(config, source=source)
     return _resolve_paths(config, folder=source.resolve().parent)
 

@@ -128,7 +128,11 @@ def create_intents(path: Path, *, capacity: int, trading_day: int = 0) -> None:
     except FileExistsError:
         raise IntentsError(path, "exists already") from None
     except OSError as error:
-        raise IntentsError(path, f"{size} bytes cannot be made: {os.strerror(error.errno or 0)}") from None
+        raise IntentsError(
+            path,
+            f"{size} bytes cannot be made: {os.strerror(error.errno or 0)}",
+            next_step="make room, name another gateway.intents_dir, or lower gateway.intents_max",
+        ) from None
     finally:
         os.close(descriptor)
         draft.unlink(missing_ok=True)

@@ -70,6 +70,15 @@ class RecordingReplay(Struct):
         return self.orders_equal and not self.mismatches
 
 
+def _reason(error: Exception) -> str:
+    """Without number, and with the name of the file alone."""
+    if isinstance(error, OSError):
+        return (
+            f"{Path(error.filename).name}: {(error.strerror or str(error)).lower()}" if error.filename else str(error)
+        )
+    return str(error)
+
+
 class Recording:
     """A journal's folder, opened read-only. Raises CaptureError when it cannot be replayed."""
 
@@ -80,7 +89,10 @@ class Recording:
             end = msgspec.json.decode((folder / "end.json").read_bytes(), type=dict[str, dict[str, int]])
             self.instruments: npt.NDArray[Any] = np.load(folder / "instruments.npy", allow_pickle=False)
         except (OSError, ValueError, msgspec.MsgspecError) as error:
-            raise CaptureError(f"{folder}: not a whole recording: {error}") from None
+            raise CaptureError(
+                f"{folder}: not a whole recording: {_reason(error)}",
+                next_step="name a folder that hotpath run --record made, of a run that came to its end",
+            ) from None
         for ring, counts in end.items():
             if counts["lost"]:
                 raise CaptureError(

@@ -28,6 +28,7 @@ from ffi.dtypes import dtype_of
 from hotpath.calendar import Calendar, us_equities
 from hotpath.errors import RefdataError
 
+MAKE_ONE = "make one from a capture with: hotpath refdata import CAPTURE FILE"
 FORMAT = 1
 MICROS = 1_000_000
 INT64_MAX = 2**63 - 1
@@ -111,13 +112,11 @@ def read_refdata(path: str | Path) -> Refdata:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise RefdataError(
-            f"{path}: {error.strerror}", next_step="make one from a capture with: hotpath refdata import CAPTURE FILE"
-        ) from None
+        raise RefdataError(f"{path}: {error.strerror}", next_step=MAKE_ONE) from None
     try:
         refdata = msgspec.json.decode(content, type=Refdata)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RefdataError(f"{path}: {error}") from None
+        raise RefdataError(f"{path}: {error}", next_step=MAKE_ONE) from None
     if refdata.format != FORMAT:
         raise RefdataError(f"{path}: format {refdata.format}; this engine reads format {FORMAT}")
     problems = refdata_problems(refdata)

@@ -15,6 +15,7 @@ import errno
 import mmap
 import os
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +42,7 @@ ENGINE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 SEGMENT_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 HEADER_SIZE: int = lib.SEGMENT_HEADER_SIZE
 NAME_LENGTH_MAX = dtype_of("segment_header")["name"].itemsize - 1
+OPEN_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # never wait for the other end of a pipe
 MADV_POPULATE_WRITE = 23  # Linux 5.14: fault pages in with an error where a store would raise SIGBUS
 
 
@@ -269,7 +271,7 @@ def _exists(name: str) -> SegmentError:
             next_step=f"stop that engine first, or run this one under another name than {engine}",
         )
     return SegmentError(
-        name, f"left by the dead process {info.owner_pid} (run epoch {info.run_epoch})", next_step="reap it"
+        name, f"left by the dead process {info.owner_pid} (run epoch {info.run_epoch})", next_step=by_hand(info.engine)
     )
 
 
@@ -292,7 +294,8 @@ def _allocate(name: str, descriptor: int, size: int, *, huge_pages: bool, lock: 
         raise SegmentSpaceError(
             name,
             f"needs {size} bytes of {SHM_FOLDER}, which has {free.f_bavail * free.f_frsize} left",
-            next_step=f"mount -o remount,size=... {SHM_FOLDER}, or make the rings smaller",
+            next_step="hotpath doctor CONFIG says how much the engine needs; then "
+            f"mount -o remount,size=... {SHM_FOLDER}, or make the [rings] smaller",
         ) from None
     if lock:
         _lock(name, mapping)
@@ -368,18 +371,22 @@ def attach(
 def _open(name: str) -> int:
     """A read-write descriptor where this user has the right to one, else a read-only one."""
     path = SHM_FOLDER / name[1:]
+    engine = name.split(".")[1]
     try:
         try:
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDWR | OPEN_FLAGS)
         except PermissionError:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     except FileNotFoundError:
-        engine = name.split(".")[1]
         raise SegmentMissingError(name, "does not exist", next_step=f"is the engine {engine} running?") from None
     except OSError as error:
         raise SegmentError(
-            name, f"cannot be opened: {error.strerror}", next_step="whose is it? ls -l /dev/shm"
+            name, f"cannot be opened: {error.strerror}", next_step=f"it is none of ours; whose is it? ls -l {path}"
         ) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SegmentError(name, "is no shared memory", next_step=f"it is none of ours; whose is it? ls -l {path}")
+    return descriptor
 
 
 def _open_info(name: str) -> SegmentInfo:
@@ -394,12 +401,18 @@ def _mismatch(name: str, what: str, found: object, wanted: object, next_step: st
     return SegmentMismatchError(name, f"{what} is {found}, wanted {wanted}", next_step=next_step)
 
 
+def by_hand(engine: str) -> str:
+    """What to do about what a dead run, or somebody else, left under an engine's name."""
+    return f"the next run of {engine} removes it; or by hand: rm {SHM_FOLDER}/hotpath.{engine}.*"
+
+
 def _check_maker(info: SegmentInfo, *, allow_dead: bool) -> None:
     """Refuse what was made half, by another layout, before this boot or by a run that is dead."""
+    step = by_hand(info.engine)
     if info.size < HEADER_SIZE:
-        raise _mismatch(info.name, "half made: its size", f"{info.size} bytes", f"at least {HEADER_SIZE}", "reap it")
+        raise _mismatch(info.name, "half made: its size", f"{info.size} bytes", f"at least {HEADER_SIZE}", step)
     if not info.sealed:
-        raise _mismatch(info.name, "half made or foreign: its magic", "absent", "HOTPATH1", "reap it")
+        raise _mismatch(info.name, "half made or foreign: its magic", "absent", "HOTPATH1", step)
     if info.layout_hash != layout_hash():
         raise _mismatch(
             info.name,
@@ -411,7 +424,7 @@ def _check_maker(info: SegmentInfo, *, allow_dead: bool) -> None:
     if allow_dead:
         return
     if info.boot_id != boot_id():
-        raise _mismatch(info.name, "boot id", info.boot_id.hex(), boot_id().hex(), "reap it: the machine has restarted")
+        raise _mismatch(info.name, "boot id", info.boot_id.hex(), boot_id().hex(), f"the machine has restarted: {step}")
     start_time = process_start_time(info.owner_pid)
     if start_time != info.owner_start_time:
         raise _mismatch(
@@ -419,7 +432,7 @@ def _check_maker(info: SegmentInfo, *, allow_dead: bool) -> None:
             f"start time of its owner, process {info.owner_pid},",
             "none (it is dead)" if start_time is None else start_time,
             info.owner_start_time,
-            "the run that made it is dead: reap it",
+            f"the run that made it is dead: {step}",
         )
 
 

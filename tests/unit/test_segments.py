@@ -273,7 +273,7 @@ def test_name_of_a_dead_run_is_refused_until_reaped(engine: str) -> None:
     leave_by_a_dead_process(engine, "risk", "norm.reader")
     with pytest.raises(SegmentError, match="dead") as caught:
         segments.create(engine, "risk", lib.SEGMENT_STAGE, 8192, run_epoch=EPOCH)
-    assert "reap" in caught.value.next_step
+    assert "removes it" in caught.value.next_step
     assert segments.reap(engine) == [f"/hotpath.{engine}.norm.reader", f"/hotpath.{engine}.risk"]
     segments.create(engine, "risk", lib.SEGMENT_STAGE, 8192, run_epoch=EPOCH)
 
@@ -312,7 +312,7 @@ def test_unlinked_segment_is_gone(engine: str, made: segments.Segment) -> None:
 def test_segment_larger_than_shared_memory_is_refused_and_leaves_nothing(engine: str) -> None:
     with pytest.raises(SegmentSpaceError, match="/dev/shm") as caught:
         segments.create(engine, "risk", lib.SEGMENT_STAGE, 1 << 50, run_epoch=EPOCH)
-    assert "rings smaller" in caught.value.next_step
+    assert "[rings] smaller" in caught.value.next_step
     assert segments.list_segments(engine) == []
 
 
