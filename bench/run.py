@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Shown
 
-from bench import book, flat_out, kernel, path, ring, wire
+from bench import book, flat_out, kernel, path, ring, tap, wire
 from bench.harness import BenchError, Finding, Options, Size, default_options, fingerprint, write_records
 
 Bench = Callable[[Options], Finding]
@@ -29,6 +29,7 @@ BENCHES: dict[str, Bench] = {
     "path_one_core": path.run_one_core,
     "flat_out": flat_out.run,
     "wire": wire.run,
+    "tap": tap.run,
 }
 
 
@@ -58,7 +59,8 @@ def show(finding: Finding, console: Console) -> None:
 def coloured(text: str) -> str:
     """Verdicts stand out."""
     plain = escape(text)
-    for word, style in (("missed", "red"), ("met", "green"), ("host insufficient", "yellow"), ("skipped", "yellow")):
+    styles = {"missed": "red", "met": "green", "host insufficient": "yellow", "skipped": "yellow", "unproven": "yellow"}
+    for word, style in styles.items():
         plain = plain.replace(f"{word}", f"[{style}]{word}[/]")
     return plain
 
