@@ -156,8 +156,8 @@ STORM: dict[str, dict[str, Any]] = {
     "repeated_report": {"probability": 0.1, "kinds": "AUJ"},
     "reject": {"probability": 0.1},
     "unsolicited_cancel": {"probability": 0.3, "delay_ms": 1},
-    "broken_trade": {"probability": 0.1},
-    "corrected_trade": {"probability": 0.1},
+    "broken_trade": {"probability": 0.3},
+    "corrected_trade": {"probability": 0.4},
     "halt": {"probability": 0.1},
     "crossed_book": {"probability": 0.1, "span_ms": 10},
     "burst": {"probability": 0.05, "span_ms": 10},
@@ -193,7 +193,7 @@ CASES: tuple[Case, ...] = (
         "duplicate",
         {"duplicate": {"probability": 0.05}},
         "the copy is dropped",
-        all_of(at_least("feed.packets_duplicate", "injected"), FIRST_GAP_ONLY),
+        all_of(at_least("feed.packets_duplicate", "injected", share=0.9), FIRST_GAP_ONLY),
         ("feed.packets_duplicate",),
     ),
     Case(
@@ -292,6 +292,7 @@ CASES: tuple[Case, ...] = (
         ("gateway.disconnects", "gateway.logins", "gateway.unknown", "gateway.settled"),
         protocol="ouch42",
         engine=TAKER,
+        calm_seconds=1.5,  # nothing but a later order settles an unknown one
     ),
     Case(
         "cut_in_42",
@@ -301,6 +302,7 @@ CASES: tuple[Case, ...] = (
         ("gateway.disconnects", "gateway.logins", "gateway.unknown", "gateway.settled"),
         protocol="ouch42",
         engine=TAKER,
+        calm_seconds=1.5,  # nothing but a later order settles an unknown one
     ),
     Case(
         "trickle",
@@ -430,6 +432,7 @@ CASES: tuple[Case, ...] = (
         ("gateway.disconnects", "gateway.repeated", "feed.gaps", "gateway.fills"),
         protocol="ouch42",
         engine=STORMY,
+        calm_seconds=1.5,
         venue=TWO_LINES,
         weight=10,
     ),

@@ -29,7 +29,6 @@ from tests.support.engines import EngineProcess, stored_frames, stored_records
 
 PATIENCE_SECONDS = 45.0  # for the injections of one case
 SETTLE_SECONDS = 10.0  # until an engine has got over the last of them
-CALM_SECONDS = 0.4  # of good behaviour before the end
 INSTRUMENTS = 8
 RATE_PER_SECOND = 4000
 USERNAME = "DEMO"
@@ -51,6 +50,7 @@ class Case:
     whole: bool = True  # every message of the feed is taken; else what was lost comes as a snapshot
     settles: bool = True  # the session is up and the books are whole again at the end
     counted: tuple[str, ...] = ()  # faults that make up the injections; empty: all
+    calm_seconds: float = 0.4  # of good behaviour before the end
     weight: int = 1  # times as many injections as of others
 
 
@@ -202,7 +202,7 @@ def _drive(case: Case, wanted: int, engine: EngineProcess, venue: RunningSimulat
     deadline = time.monotonic() + SETTLE_SECONDS
     while control(port, "calm")["held"] and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(CALM_SECONDS)
+    time.sleep(case.calm_seconds)
     while case.settles and not _settled(engine):
         if time.monotonic() > deadline or engine.process.poll() is not None:
             raise CaseFailedError(f"the engine did not get over it: {engine.errors().strip()[-400:]}")
