@@ -228,9 +228,16 @@ def outcome_table(stat: EngineStat) -> Table:
             _alarm("lost", count("feed", "gaps_lost")),
             _alarm("malformed", count("feed", "packets_malformed")),
             _alarm("diverged", count("feed", "divergences")),
+            _fact("snapshots", count("feed", "snapshots")) if count("feed", "snapshots") else Text(""),
+            _alarm("snapshots failed", count("feed", "snapshot_failures")),
             _alarm("silent line", count("feed", "a_silent") + count("feed", "b_silent")),
         ),
     )
+    if stat.unused:
+        table.add_row(
+            " not used",
+            _facts(*(_fact(reason.replace("_", " "), number, "yellow") for reason, number in stat.unused.items())),
+        )
     table.add_row(
         " orders",
         _facts(

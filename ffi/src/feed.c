@@ -160,7 +160,10 @@ static int partial_mark(feed_stage *feed, uint32_t instrument, uint32_t reason) 
     return 1;
 }
 
+/* All begins anew: what was passed over before lacks in no book from here on. */
 static void books_clear(feed_stage *feed) {
+    for (uint32_t i = 0; i < LOCATES; i++)
+        if (feed->locate[i] == LOCATE_MISSED) feed->locate[i] = NO_INSTRUMENT;
     book_clear(feed->book, NO_INSTRUMENT);
     memset(feed->partial, 0, sizeof feed->partial);
     feed->stage.page->counter[FEED_STALE_INSTRUMENTS] = 0;

@@ -190,6 +190,17 @@ def test_locate_is_learnt_from_any_message_that_bears_the_symbol() -> None:
     assert feed.unused() == {"unknown_instrument": 3}
 
 
+def test_what_was_passed_over_before_a_snapshot_lacks_in_no_book_after_it() -> None:
+    feed = two(located=False)
+    raw_message(feed, delete_order(5, locate=9))
+    raw_state(feed, lib.RAW_SNAPSHOT_BEGIN, 1, sequence=50)
+    raw_message(feed, directory(9, b"I0"))
+    raw_state(feed, lib.RAW_SNAPSHOT_END, 1, sequence=50)
+    raw_message(feed, add_order(2, locate=9, stock=b"I0"))
+    feed.turn()
+    assert stale_flags(feed)[-1] is False and feed.counter(lib.FEED_STALE_INSTRUMENTS) == 0
+
+
 def test_directory_gives_a_locate_to_another_symbol() -> None:
     feed = two()
     raw_message(feed, directory(1, b"I1"))
