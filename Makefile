@@ -77,5 +77,5 @@ fmt: $(VENV)/.installed ## format the Python and apply the linter's fixes
 	ruff format .
 
 clean: ## remove what was built; .venv stays (remove it by hand)
-	rm -rf build dist ffi/_native*.so ffi/_native.c ffi/_stamp.py *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist ffi/_native*.so ffi/_native.c ffi/_stamp.py ffi/client/layout_hash.h *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(PYTHON_ROOMS) -name __pycache__ -type d -prune -exec rm -rf {} +

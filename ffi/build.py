@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -21,6 +22,7 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # a script: the package needs what this builds
 
 from freshness import ROOM, source_stamp
+from layout_text import layout_text, text_hash
 
 INTEGER_DEFINE = re.compile(r"#define\s+\w+\s+(0[xX][0-9a-fA-F]+|\d+)\b")
 
@@ -110,6 +112,7 @@ def make_ffi(*, warnings_are_errors: bool = False) -> FFI:
 
 def lint() -> int:
     """Compile each C file alone with every warning an error; returns how many failed."""
+    write_client()
     compiler = os.environ.get("CC", "gcc")
     flags = [*code_generation(), *WARNINGS, "-Werror", "-Iffi/include", "-Iffi/src", "-c", "-o", "/dev/null"]
     sources = sorted((ROOM / "src").glob("*.c"))
@@ -129,6 +132,32 @@ def layout_names() -> dict[str, tuple[str, ...]]:
     }
 
 
+def write_client(room: Path = ROOM) -> None:
+    """What C programs beside the engine include: the layout's hash, and in a package the headers themselves."""
+    text = cdef_text(ROOM / "include" / "layout.h")
+    names = layout_names()
+    layout = FFI()
+    layout.cdef(text)
+    constants = {name: int(value, 0) for name, value in re.findall(r"^#define (\w+)\s+(\w+)", text, re.MULTILINE)}
+    described = layout_text(
+        layout,
+        structs=names["LAYOUT_TYPES"],
+        enums=names["LAYOUT_ENUMS"],
+        constants={name: constants[name] for name in names["LAYOUT_CONSTANTS"]},
+    )
+    folder = room / "client"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "/* layout_hash.h: written by ffi/build.py: the hash of layout.h that a running engine must agree to. */",
+        "#pragma once",
+        f"#define HOTPATH_LAYOUT_HASH 0x{text_hash(described):016x}ull",
+    ]
+    (folder / "layout_hash.h").write_text("\n".join(lines) + "\n")
+    if room != ROOM:
+        shutil.copyfile(ROOM / "client" / "hotpath_client.h", folder / "hotpath_client.h")
+        shutil.copyfile(ROOM / "include" / "layout.h", folder / "layout.h")
+
+
 def write_stamp(room: Path = ROOM) -> None:
     """Record beside the extension what it is built from, for the check at import and the layout hash."""
     lines = [
@@ -143,6 +172,7 @@ def write_stamp(room: Path = ROOM) -> None:
 def build(*, verbose: bool = False, warnings_are_errors: bool = False) -> None:
     """Compile in place, so that a checkout imports its own extension."""
     os.chdir(ROOM.parent)
+    write_client()
     extension = make_ffi(warnings_are_errors=warnings_are_errors).distutils_extension(
         tmpdir="build/cffi", verbose=verbose
     )

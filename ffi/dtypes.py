@@ -7,14 +7,14 @@ Nothing here repeats a field: a struct that changes in ``layout.h`` changes in N
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 
 from ffi import ffi, lib
 from ffi._stamp import LAYOUT_CONSTANTS, LAYOUT_ENUMS, LAYOUT_TYPES
+from ffi.layout_text import layout_text as canonical_text
+from ffi.layout_text import text_hash
 
 # C integers by signedness and size; `char` arrays are NUL-padded text.
 _FLOATS = {"double": "f8", "float": "f4"}
@@ -63,23 +63,10 @@ def shared_structs() -> tuple[str, ...]:
     return LAYOUT_TYPES
 
 
-def _layout_lines() -> Iterator[str]:
-    """The layout as canonical text, a line for each size, field, enum value and constant."""
-    for struct in LAYOUT_TYPES:
-        ctype = ffi.typeof(struct)
-        yield f"struct {struct} {ffi.sizeof(ctype)}"
-        for name, field in ctype.fields:
-            yield f"field {struct}.{name} {field.type.cname} {field.offset}"
-    for enum in LAYOUT_ENUMS:
-        for name, value in sorted(ffi.typeof(f"enum {enum}").relements.items()):
-            yield f"enum {enum}.{name} {value}"
-    for constant in LAYOUT_CONSTANTS:
-        yield f"constant {constant} {getattr(lib, constant)}"
-
-
 def layout_text() -> str:
     """What the layout hash is taken of; a difference of two such texts names what changed."""
-    return "\n".join(_layout_lines())
+    constants = {name: int(getattr(lib, name)) for name in LAYOUT_CONSTANTS}
+    return canonical_text(ffi, structs=LAYOUT_TYPES, enums=LAYOUT_ENUMS, constants=constants)
 
 
 @cache
@@ -89,7 +76,7 @@ def layout_hash() -> int:
     Enum values and constants count too: an event type that was renumbered misleads a reader as surely as
     a field that moved.
     """
-    return int.from_bytes(hashlib.sha256(layout_text().encode()).digest()[:8], "little")
+    return text_hash(layout_text())
 
 
 @cache

@@ -15,7 +15,10 @@ def source_files(room: Path = ROOM) -> list[Path]:
     headers = sorted((room / "include").glob("*.h"), key=lambda path: (path.name != "layout.h", path.name))
     if not headers:
         return []
-    return headers + sorted((room / "src").glob("*.h")) + sorted((room / "src").glob("*.c")) + [room / "build.py"]
+    client = [room / "client" / "hotpath_client.h"]
+    return (
+        headers + client + sorted((room / "src").glob("*.h")) + sorted((room / "src").glob("*.c")) + [room / "build.py"]
+    )
 
 
 def source_stamp(room: Path = ROOM) -> str:

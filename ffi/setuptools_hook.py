@@ -35,7 +35,9 @@ class BuildNative(build_ext):
         super().finalize_options()
 
     def run(self) -> None:
+        self.script.write_client()
         super().run()
         room = ROOM if self.inplace else Path(self.build_lib) / "ffi"
         room.mkdir(parents=True, exist_ok=True)
         self.script.write_stamp(room)
+        self.script.write_client(room)

@@ -26,6 +26,10 @@ refdata_app = typer.Typer(help="Instruments, calendars and lists: one versioned,
 config_app = typer.Typer(help="The engine's configuration file.", no_args_is_help=True)
 app.add_typer(refdata_app, name="refdata")
 app.add_typer(config_app, name="config")
+coprocess_app = typer.Typer(
+    help="Programs of your own beside the path: seats, and what a C program needs.", no_args_is_help=True
+)
+app.add_typer(coprocess_app, name="coprocess")
 
 Topology = Literal["split", "paired", "fused"]
 RUN_FAILED = 70
@@ -386,6 +390,42 @@ def config_show(
 
     config = load_config(file) if file else Config()
     _report(msgspec.to_builtins(config), config_toml(config).rstrip(), json=json)
+
+
+@coprocess_app.command("flags")
+def coprocess_flags() -> None:
+    """Print the compiler flags of a C or C++ program that includes hotpath_client.h.
+
+    cc -O2 $(hotpath coprocess flags) program.c
+    """
+    from hotpath.seat_view import compiler_flags
+
+    print(" ".join(compiler_flags()))
+
+
+@coprocess_app.command("example")
+def coprocess_example(
+    name: Annotated[Literal["quoter.c", "quoter.py"], typer.Argument(help="Which one.")],
+) -> None:
+    """Print an example to start from: hotpath coprocess example quoter.c > quoter.c"""
+    from importlib.resources import files
+
+    print(files("hotpath.examples.coprocess").joinpath(name).read_text(), end="")
+
+
+@coprocess_app.command("list")
+def coprocess_list(
+    engine: Annotated[str | None, typer.Argument(help="Default: the only one that runs.")] = None, json: Json = False
+) -> None:
+    """Who has which seat of an engine, what it did, and why it was cut if it was."""
+    import msgspec
+
+    from hotpath.seat_view import describe_seats, look_at_seats
+    from hotpath.stat import find_engine
+
+    name = find_engine(engine)
+    seats = look_at_seats(name)
+    _report({"engine": name, "seats": msgspec.to_builtins(seats)}, describe_seats(name, seats), json=json)
 
 
 def _report(summary: dict[str, Any], text: str, *, json: bool) -> None:

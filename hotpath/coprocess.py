@@ -78,6 +78,7 @@ class Coprocess:
             self.symbols = [symbol.decode() for symbol in self.instruments["symbol"].tolist()]
             self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
             self.market = RingReader(engine, "norm", name, gating=False, dtype="norm_event", run_epoch=self.run_epoch)
+            self.market.join()
             self._batch = np.empty(REPORTS_MAX, dtype_of("report_event"))
             self._request = ffi.new("request_event *")
             self._reason = ffi.new("uint32_t *")
