@@ -405,7 +405,7 @@ def coprocess_flags() -> None:
 
 @coprocess_app.command("example")
 def coprocess_example(
-    name: Annotated[Literal["quoter.c", "quoter.py"], typer.Argument(help="Which one.")],
+    name: Annotated[Literal["quoter.c", "quoter.py", "nautilus_bridge.py"], typer.Argument(help="Which one.")],
 ) -> None:
     """Print an example to start from: hotpath coprocess example quoter.c > quoter.c"""
     from importlib.resources import files

@@ -617,6 +617,8 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
 def _render_table(lines: list[str], name: str, table: dict[str, Any]) -> None:
     """Scalars first, then the tables below this one, as TOML wants."""
     scalars = {key: value for key, value in table.items() if not _is_table(value) and value is not None}
+    if not name:  # the file itself holds tables alone; an empty list there is a list of tables
+        scalars = {}
     if name and (scalars or not table):
         lines.extend(["", f"[{name}]"])
     lines.extend(f"{key} = {_render_value(value)}" for key, value in scalars.items())

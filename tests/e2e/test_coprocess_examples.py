@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
 from ffi import lib
@@ -19,7 +18,7 @@ from hotpath import segments
 from hotpath.config import CoprocessConfig
 from hotpath.coprocess import Coprocess
 from tests.support.busy import busy_config, file_feed
-from tests.support.engines import EngineProcess, until
+from tests.support.engines import EngineProcess, most_quoted, until
 from tests.support.synthetic import write_synthetic_day
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -65,16 +64,6 @@ def running(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Itera
         yield process
     finally:
         process.close()
-
-
-def most_quoted(engine: str) -> str:
-    """A symbol whose book is thin and moves: the one with most events in the ring."""
-    ring = segments.attach(engine, "norm", lib.SEGMENT_RING)
-    events = ring.view("norm_event", offset=lib.RING_SLOTS_OFFSET, count=ring.info.capacity).copy()
-    seen = events["header"]["instrument"][(events["bid_price_ticks"] > 0) & (events["ask_price_ticks"] > 0)]
-    table = segments.attach(engine, "instruments", lib.SEGMENT_INSTRUMENTS)
-    symbols = table.view("instrument_entry", count=table.info.capacity)["symbol"]
-    return str(symbols[int(np.bincount(seen, minlength=len(symbols))[: len(symbols)].argmax())].decode())
 
 
 def check_quoter(said: str) -> None:

@@ -21,7 +21,7 @@ from hotpath.config import Config, config_toml
 from hotpath.demo import DemoOptions, RunningSimulator, demo_config, running_simulator, simulator_config
 from hotpath.errors import SegmentError
 from hotpath.intents import read_intents
-from hotpath.segments import list_segments
+from hotpath.segments import attach, list_segments
 from hotpath.stages import intents_path
 from hotpath.stat import EngineStat, EngineView
 from hotpath.venues.tap import IN, read_tap
@@ -200,3 +200,13 @@ def fold_position(executions: npt.NDArray[Any]) -> dict[int, int]:
         for instrument, lots in zip(header["instrument"][chosen], signed[chosen], strict=True):
             position[int(instrument)] = position.get(int(instrument), 0) + int(lots)
     return {instrument: lots for instrument, lots in position.items() if lots}
+
+
+def most_quoted(engine: str) -> str:
+    """A symbol whose book is thin and moves: the one with most events in the ring."""
+    ring = attach(engine, "norm", lib.SEGMENT_RING)
+    events = ring.view("norm_event", offset=lib.RING_SLOTS_OFFSET, count=ring.info.capacity).copy()
+    seen = events["header"]["instrument"][(events["bid_price_ticks"] > 0) & (events["ask_price_ticks"] > 0)]
+    table = attach(engine, "instruments", lib.SEGMENT_INSTRUMENTS)
+    symbols = table.view("instrument_entry", count=table.info.capacity)["symbol"]
+    return str(symbols[int(np.bincount(seen, minlength=len(symbols))[: len(symbols)].argmax())].decode())
