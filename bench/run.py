@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Shown
 
-from bench import book, flat_out, kernel, path, ring, tap, wire
+from bench import book, coprocess, flat_out, kernel, path, ring, tap, wire
 from bench.harness import BenchError, Finding, Options, Size, default_options, fingerprint, write_records
 
 Bench = Callable[[Options], Finding]
@@ -30,6 +30,7 @@ BENCHES: dict[str, Bench] = {
     "flat_out": flat_out.run,
     "wire": wire.run,
     "tap": tap.run,
+    "coprocess": coprocess.run,
 }
 
 

@@ -118,6 +118,8 @@ typedef struct {
     uint64_t sweep_interval_ns;
     uint64_t sweep_time_ns;
     uint64_t look_time_ns;            /* front end: of the last look at the pages */
+    uint64_t market_origin_ns;        /* venue clock of the last market event, and the turn's time when it came */
+    uint64_t market_seen_ns;
 } seats;
 
 /* Bytes for the tables of seats that may have `open_orders` open in all; 64-byte aligned. */
@@ -130,6 +132,8 @@ int seats_init(seats *self, void *memory, uint64_t bytes, uint32_t seat_count, u
 /* Front end, while planning: take what the co-processes wrote, look after them, write it all to intake. With
  * `timeless` (virtual time) no silence cuts a seat. */
 void seats_poll(seats *self, uint64_t now_ns, int timeless);
+/* In the turn: the market has come so far on its own clock, which a recorded feed's need not be ours. */
+void seats_market(seats *self, const turn_plan *plan, uint64_t origin_time_ns);
 /* In the turn: one event of intake, `sequence` its number there. */
 void seats_request(seats *self, const turn_plan *plan, uint64_t sequence, const request_event *request);
 /* In the turn: one execution or refusal; `sequence` its number in its ring. 1 when it is a seat's. */

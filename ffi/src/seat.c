@@ -431,6 +431,17 @@ static uint16_t request_decide(seats *self, const turn_plan *plan, const seat_ca
     }
 }
 
+void seats_market(seats *self, const turn_plan *plan, uint64_t origin_time_ns) {
+    if (origin_time_ns < self->market_origin_ns) return; /* events of the feed's own have none */
+    self->market_origin_ns = origin_time_ns;
+    self->market_seen_ns = plan->now_ns;
+}
+
+/* Now, on the market's clock: an order's venue counts by it. */
+static uint64_t market_time(const seats *self, const turn_plan *plan) {
+    return self->market_origin_ns + seat_since(self->market_seen_ns, plan->now_ns);
+}
+
 void seats_request(seats *self, const turn_plan *plan, uint64_t sequence, const request_event *request) {
     if (request->seat >= self->seat_count) { /* a recording of another configuration */
         self->stage->page->error = STAGE_ERROR_SEQUENCE;
@@ -439,7 +450,7 @@ void seats_request(seats *self, const turn_plan *plan, uint64_t sequence, const 
     seat *seat = &self->seat[request->seat];
     const seat_cause cause = {.sequence = sequence,
                               .input = INPUT_INTAKE,
-                              .origin_time_ns = request->header.origin_time_ns,
+                              .origin_time_ns = market_time(self, plan),
                               .ingress_time_ns = request->header.ingress_time_ns};
     self->leg = 0;
     if (request->header.type == SEAT_ATTACHED) {
@@ -634,7 +645,7 @@ int seats_sweep(seats *self, const turn_plan *plan) {
     self->sweep_time_ns = plan->now_ns;
     const seat_cause cause = {.sequence = self->stage->turn + 1,
                               .input = INPUT_TIMER,
-                              .origin_time_ns = plan->now_ns,
+                              .origin_time_ns = market_time(self, plan),
                               .ingress_time_ns = clock_read(self->stage->clock)};
     self->leg = 0;
     for (uint32_t i = 0; i < self->seat_count; i++)

@@ -13,7 +13,7 @@ from bench import harness, run
 @pytest.mark.parametrize("name", run.BENCHES)
 def test_bench_runs_and_verifies_itself(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = harness.default_options("smoke")
-    if name in {"ring", "wire"} and not options.two_cores:
+    if name in {"ring", "wire", "coprocess"} and not options.two_cores:
         pytest.skip("a second processor")
     finding = run.BENCHES[name](options)
     assert finding.records and finding.tables and not finding.skipped
