@@ -98,17 +98,19 @@ static uint32_t trouble(seat *seat, uint64_t now_ns, int timeless) {
     return timeless ? SEAT_CUT_NONE : silence(seat, now_ns);
 }
 
+/* Somebody new has come: what its predecessor wrote is not read any more. */
+static void greet(seats *self, uint32_t index, uint64_t now_ns) {
+    seat *seat = &self->seat[index];
+    uint32_t epoch = __atomic_load_n(&seat->client->attach_epoch, __ATOMIC_ACQUIRE); /* partner: hotpath_client_announce */
+    if (epoch != seat->epoch) attach(self, index, epoch, now_ns);
+}
+
 static void look(seats *self, uint32_t index, uint64_t now_ns, int timeless) {
     seat *seat = &self->seat[index];
-    uint32_t epoch = __atomic_load_n(&seat->client->attach_epoch, __ATOMIC_ACQUIRE); /* partner: seat_client_announce */
-    if (epoch != seat->epoch) {
-        attach(self, index, epoch, now_ns);
-        return;
-    }
     if (seat->state != SEAT_TAKEN) return;
     /* A front end that was itself away saw no heartbeat either. */
     if (seat_since(self->look_time_ns, now_ns) > seat->heartbeat_ns / 4) seat->heartbeat_seen_ns = seat->busy_seen_ns = now_ns;
-    uint32_t open_epoch = __atomic_load_n(&seat->client->open_epoch, __ATOMIC_ACQUIRE); /* partner: seat_client_open */
+    uint32_t open_epoch = __atomic_load_n(&seat->client->open_epoch, __ATOMIC_ACQUIRE); /* partner: hotpath_client_open */
     if (!seat->reading && open_epoch == seat->epoch) seat->reading = 1;
     uint32_t reason = trouble(seat, now_ns, timeless);
     if (reason != SEAT_CUT_NONE) cut(self, index, reason, now_ns);
@@ -204,8 +206,9 @@ void seats_poll(seats *self, uint64_t now_ns, int timeless) {
         seat *seat = &self->seat[index];
         if (!seat->client || (!looking && !seat->reading)) continue;
         if (!intake_room(self)) return;
+        if (looking) greet(self, index, now_ns);
+        if (seat->reading) requests_read(self, index, now_ns); /* first: who has left in order is not dead */
         if (looking) look(self, index, now_ns, timeless);
-        if (seat->reading) requests_read(self, index, now_ns);
     }
     if (looking) self->look_time_ns = now_ns;
 }

@@ -382,6 +382,13 @@ def test_cut_may_leave_what_is_open() -> None:
     assert driven.client.page.state == lib.SEAT_EMPTY
 
 
+def test_program_that_left_and_ended_has_left(driven: DrivenSeats) -> None:
+    driven.client.send(lib.REQUEST_DETACH)
+    lib.seat_bury(driven.client.page, driven.client.epoch)
+    driven.turn(after_ns=MILLISECOND_NS)
+    assert driven.cut_reason() == "detached"
+
+
 def test_silence_cuts_and_a_heartbeat_does_not_need_to_tell_the_time(driven: DrivenSeats) -> None:
     for _ in range(10):
         driven.client.beat()
