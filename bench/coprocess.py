@@ -88,12 +88,15 @@ def measure(command: list[str], orders: int, options: Options) -> dict[str, Any]
         target = folder / "trips"
         with fused_engine(bench_spec(config, feed_instruments(path), cpu=options.engine_cpu)) as engine:
             arguments = ["bench-coprocess", "bench", str(orders), str(EVERY), str(target)]
-            drive(engine, ["taskset", "-c", str(options.driver_cpu), *command, *arguments], orders)
-            return legs_of(np.fromfile(target, TRIP), commands_of(engine))
+            lost = drive(engine, ["taskset", "-c", str(options.driver_cpu), *command, *arguments], orders)
+            return {"market_lost": lost, **legs_of(np.fromfile(target, TRIP), commands_of(engine))}
 
 
-def drive(engine: FusedEngine, command: list[str], orders: int) -> None:
-    """Run the engine until the program has ended. Raises BenchError when it did not get every answer."""
+def drive(engine: FusedEngine, command: list[str], orders: int) -> int:
+    """Run the engine until the program has ended; market events that it was too slow to read.
+
+    Raises BenchError when it did not get every answer.
+    """
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as program:
@@ -105,8 +108,9 @@ def drive(engine: FusedEngine, command: list[str], orders: int) -> None:
         assert program.stdout is not None, "it was asked for"
         text = program.stdout.read()
     (told,) = json_lines(text) or [{}]
-    if program.returncode or told != {"answered": orders, "lost": 0, "cut": 0}:
+    if program.returncode or (told.get("answered"), told.get("cut")) != (orders, 0):
         raise BenchError(f"{Path(command[3]).name}: ended with {program.returncode}, {told or 'said nothing'}")
+    return int(told["lost"])
 
 
 def commands_of(engine: FusedEngine) -> dict[int, int]:
@@ -151,4 +155,6 @@ def table_of(records: list[dict[str, Any]], orders: int) -> Table:
         for leg, words in said.items():
             spans = [ns_text(record[leg][f"p{each:g}_ns"]) for each in PERCENTILES]
             table.rows.append([f"{record['language']}: {words}", *spans])
+        if record["market_lost"]:
+            table.notes.append(f"{record['language']}: {record['market_lost']:,} market events were overwritten unread")
     return table
