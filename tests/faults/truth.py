@@ -167,9 +167,9 @@ def fold(stream: dict[int, bytes], orders: list[OrderIn], *, ouch50: bool) -> Ac
         elif kind == "B":
             offset = 13 if ouch50 else 23
             key = (_name(payload, ouch50=ouch50), struct.unpack_from(">Q", payload, offset)[0])
-            if standing.pop(key, None) is not None:
-                account.broken += 1
-                broken.add(key)
+            standing.pop(key, None)
+            account.broken += key not in broken  # even before it is told: then it will not count
+            broken.add(key)
         elif kind == "J":
             offset, size = (13, 2) if ouch50 else (23, 1)
             account.reasons.add(int.from_bytes(payload[offset : offset + size], "big"))
