@@ -203,9 +203,15 @@ class EngineMemory:
 def shared_bytes(config: Config, *, instruments: int, journal: bool = True) -> int:
     """Shared memory that a run will ask for, within a few pages for each small segment: for who must know before."""
     seats = [seat.name for seat in config.seats]
-    rings = ring_table(paper=config.gateway.kind == "paper", journal=journal, seats=seats)
+    rings = ring_table(
+        paper=config.gateway.kind == "paper",
+        journal=journal,
+        tap=config.tap.enabled,
+        ingress=config.feed.kind == "zmq",
+        seats=seats,
+    )
     slots = sum(int(lib.ring_bytes(ring.capacity(config.rings), SLOT_SIZE)) for ring in rings)
-    hops = len(STAGES) * lib.HOPS_MAX * ffi.sizeof("histogram")
+    hops = (len(STAGES) * lib.HOPS_MAX + len(config.strategies)) * ffi.sizeof("histogram")
     tables = instruments * ffi.sizeof("instrument_entry") + limits.segment_bytes(instruments)
     return int(slots + hops + tables) + (SMALL_SEGMENTS + SEAT_SEGMENTS * len(seats)) * mmap.PAGESIZE
 

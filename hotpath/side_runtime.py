@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from hotpath import host, segments
 from hotpath.endpoints import SCHEME
 from hotpath.engine import EngineSpec
 from hotpath.errors import HotpathError, StageError
+from hotpath.holders import Hold, hold
 from hotpath.run_file import RunFile, read_run_file
 from hotpath.topology import CLOCK_SEGMENT, side_segment
 
@@ -78,16 +78,12 @@ def bound(socket: zmq.Socket[bytes], address: str) -> Iterator[None]:
     """Bind a socket that only this user may connect to; its file goes when the context is left.
 
     ZeroMQ takes a path over from whoever is bound to it, without a word; a lock beside it keeps that to the
-    dead. Raises StageError when another process holds the address or it cannot be made.
+    dead. Raises HeldError that names the process which listens there, StageError when it cannot be made.
     """
     path = Path(address.removeprefix(SCHEME))
+    held = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StageError(f"{address}: cannot be made: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = _hold_endpoint(path, address)
         before = os.umask(OWNER_ONLY)
         try:
             socket.bind(address)
@@ -95,13 +91,24 @@ def bound(socket: zmq.Socket[bytes], address: str) -> Iterator[None]:
             os.umask(before)
         yield
         path.unlink(missing_ok=True)
-    except BlockingIOError:
-        raise StageError(f"{address}: another process listens there") from None
     except zmq.ZMQError as error:
         raise StageError(f"{address}: cannot be listened on: {error.strerror}") from None
     finally:
         socket.close(linger=0)
-        os.close(lock)
+        if held is not None:
+            held.release()
+
+
+def _hold_endpoint(path: Path, address: str) -> Hold:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StageError(f"{address}: cannot be made: {error.strerror}") from None
+    return hold(
+        path.with_name(f"{path.name}.lock"),
+        f"the endpoint {address}",
+        next_step="stop that process, or name another endpoint in the configuration",
+    )
 
 
 def run_side(name: str, body: Callable[[Path], None], arguments: list[str]) -> int:

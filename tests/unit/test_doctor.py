@@ -276,7 +276,10 @@ def test_delay_of_evenly_spread_arrivals_by_hand() -> None:
 def test_pair_makes_round_trips_and_gives_affinity_back() -> None:
     before = os.sched_getaffinity(0)
     first, second = sorted(before)[:2]
-    pair = measure_pair(clock_page(), first, second, seconds=0.02)
+    for _ in range(50):  # on a busy machine the two may not run at once for a while
+        pair = measure_pair(clock_page(), first, second, seconds=0.02)
+        if pair.trips > 100:
+            break
     assert pair.trips > 100 and 0 < pair.p50_ns <= pair.p99_ns
     assert os.sched_getaffinity(0) == before
 

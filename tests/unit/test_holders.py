@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import zmq
 
 from hotpath.errors import HeldError
 from hotpath.holders import describe_holder, hold, port_holder, session_lock
+from hotpath.side_runtime import bound
 
 HOLDER = """
 import sys, time
@@ -117,6 +119,22 @@ def test_what_a_holder_wrote_is_not_trusted(text: bytes) -> None:
 def test_name_of_a_user_stays_one_part_of_a_path() -> None:
     path = session_lock(address="10.0.0.1", port=1, username="../a ")
     assert path.parent == Path("/dev/shm") and path.name == ".hotpath.session.10.0.0.1.1...%2FA.lock"
+
+
+def test_second_listener_at_an_endpoint_is_refused_and_takes_nothing_over(tmp_path: Path) -> None:
+    context = zmq.Context()
+    address = f"ipc://{tmp_path}/tap"
+    with bound(context.socket(zmq.PUB), address):
+        with (
+            pytest.raises(HeldError, match=f"the endpoint {address} is held already, by process {os.getpid()} since"),
+            bound(context.socket(zmq.PUB), address),
+        ):
+            pass
+        assert (tmp_path / "tap").exists(), "the first one still listens"
+    assert list(tmp_path.iterdir()) == []
+    with bound(context.socket(zmq.PUB), address):
+        pass
+    context.term()
 
 
 def test_holder_of_a_port_is_named() -> None:
