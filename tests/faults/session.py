@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hotpath import segments
 from hotpath.config import Config, config_toml
 from hotpath.demo import DemoOptions, RunningSimulator, demo_config, running_simulator, simulator_config
 from hotpath.recordings import Recording
@@ -211,6 +214,16 @@ def _drive(case: Case, wanted: int, engine: EngineProcess, venue: RunningSimulat
     engine.wait(seconds=30)
 
 
+def _end(engine: EngineProcess) -> None:
+    """A run that failed leaves neither processes nor memory behind."""
+    if engine.process.poll() is None:
+        engine.signal()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            engine.wait(seconds=10)
+    engine.close()
+    segments.unlink_all(segments.list_segments(engine.name))
+
+
 def run_case(case: Case, *, seed: int, wanted: int, folder: Path) -> Evidence:
     """The whole of one case in a folder of its own. Raises CaseFailedError, or anything that the processes raise."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +235,7 @@ def run_case(case: Case, *, seed: int, wanted: int, folder: Path) -> Evidence:
         try:
             _drive(case, wanted, engine, venue)
         finally:
-            engine.close()
+            _end(engine)
     return Evidence(
         case=case,
         seed=seed,
