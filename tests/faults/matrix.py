@@ -42,7 +42,7 @@ class Row(msgspec.Struct):
 END_OF_SESSION = "end_of_session"
 NAMES = (*(case.name for case in CASES), END_OF_SESSION)
 CANARY_CASE = "broken_trade"  # its runs have fills, orders and a whole book
-QUICK = ("gap", "silence", "cut_in", "cut_out_42", CANARY_CASE, "repeated_fill", "storm_50", "storm_42", END_OF_SESSION)
+QUICK = ("silence", "cut_out_42", CANARY_CASE, "repeated_fill", "storm_50", "storm_42", END_OF_SESSION)
 QUICK_INJECTIONS = 8
 
 
