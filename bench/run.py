@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Shown
 
-from bench import book, coprocess, flat_out, kernel, path, ring, tap, wire
+from bench import book, coprocess, flat_out, kernel, path, ring, strategies, tap, wire
 from bench.harness import BenchError, Finding, Options, Size, default_options, fingerprint, write_records
 
 Bench = Callable[[Options], Finding]
@@ -29,6 +29,7 @@ BENCHES: dict[str, Bench] = {
     "path_one_core": path.run_one_core,
     "flat_out": flat_out.run,
     "wire": wire.run,
+    "strategies": strategies.run,
     "tap": tap.run,
     "coprocess": coprocess.run,
 }

@@ -427,7 +427,7 @@ static int order_send(gateway *self, const turn_plan *plan, const cmd_event *com
     if (!record_fill(self, plan, command, record, user_ref, target_ref))
         return refuse(self, command, command->order_id, REJECT_ENCODING);
     if (killed_since(self, plan)) return COMMAND_HELD;
-    if (self->paper && !gateway_paper_order(self, command)) return COMMAND_HELD;
+    if (self->paper && !gateway_paper_order(self, plan, command)) return COMMAND_HELD;
     record_store(self, command, record);
     gateway_counters(self)[command->header.type == CMD_NEW ? GATEWAY_NEW_ORDERS : GATEWAY_REPLACES]++;
     return COMMAND_DONE;
@@ -446,7 +446,7 @@ static int cancel_send(gateway *self, const turn_plan *plan, const cmd_event *co
     } else {
         if (!record_fill(self, plan, command, record, target->user_ref, 0))
             return refuse(self, command, command->order_id, REJECT_ENCODING);
-        if (self->paper && !gateway_paper_order(self, command)) return COMMAND_HELD;
+        if (self->paper && !gateway_paper_order(self, plan, command)) return COMMAND_HELD;
         record_store(self, command, record);
     }
     if (waits) self->cancels_waiting = 1;

@@ -100,7 +100,14 @@ void gateway_paper_market(gateway *self, const turn_plan *plan) {
     ring_release_inline(&self->norm);
 }
 
-int gateway_paper_order(gateway *self, const cmd_event *command) { return paper_order(self->paper, command) == PAPER_OK; }
+/* What no market event caused (a timer's cancel, a request of a seat) bears the engine's clock: over a recorded
+ * market that would be years after its last event. */
+int gateway_paper_order(gateway *self, const turn_plan *plan, const cmd_event *command) {
+    if (command->id.input == INPUT_NORM) return paper_order(self->paper, command) == PAPER_OK;
+    cmd_event now = *command;
+    now.header.origin_time_ns = venue_now(self, plan);
+    return paper_order(self->paper, &now) == PAPER_OK;
+}
 
 /* After a kill: cancels for every open order, given to the venue as commands without an intent. */
 static void sweep(gateway *self, const turn_plan *plan) {
@@ -113,9 +120,8 @@ static void sweep(gateway *self, const turn_plan *plan) {
         memset(&cancel, 0, sizeof cancel);
         cancel.header.type = CMD_CANCEL;
         cancel.header.instrument = order->instrument;
-        cancel.header.origin_time_ns = venue_now(self, plan);
         cancel.target_order_id = order->order_id;
-        if (!gateway_paper_order(self, &cancel)) return;
+        if (!gateway_paper_order(self, plan, &cancel)) return;
     }
     self->sweep = self->sweep_all = 0;
 }

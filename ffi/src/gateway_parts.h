@@ -31,5 +31,5 @@ void gateway_sweep_start(gateway *self, int all);
 
 /* gateway_paper.c: the paper venue's share of a turn. `order` returns 0 when the venue has no room. */
 void gateway_paper_market(gateway *self, const turn_plan *plan);
-int gateway_paper_order(gateway *self, const cmd_event *command);
+int gateway_paper_order(gateway *self, const turn_plan *plan, const cmd_event *command);
 void gateway_paper_serve(gateway *self, const turn_plan *plan);
