@@ -64,6 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Itera
         yield process
     finally:
         process.close()
+        segments.reap(engine_name)
 
 
 def check_quoter(said: str) -> None:
