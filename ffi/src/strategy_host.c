@@ -104,12 +104,19 @@ static void stale_all(strategy_host *host, uint32_t stale) {
     for (uint32_t i = 0; i < host->instrument_count; i++) host->market[i].stale = stale;
 }
 
+/* Every book is empty from here; what follows fills them anew. */
+static void books_empty(strategy_host *host) {
+    market_forget(host);
+    for (uint32_t i = 0; i < host->instrument_count; i++) memset(&host->market[i].bid_price_ticks, 0, TOP_BYTES);
+}
+
 /* A state of the line concerns every instrument. */
 static void line_follow(strategy_host *host, const norm_event *event) {
     switch (event->header.type) {
     case NORM_GAP:
     case NORM_SILENT: stale_all(host, 1); return;
     case NORM_WHOLE: stale_all(host, 0); return;
+    case NORM_CLEAR: books_empty(host); return;
     default: return;
     }
 }

@@ -200,6 +200,13 @@ def test_a_gap_makes_every_book_stale_until_it_is_whole(driven: Driven) -> None:
     assert driven.strategy.market["stale"].tolist() == [0, 0]
 
 
+def test_a_cleared_market_empties_book_tops_and_features(driven: Driven) -> None:
+    driven.tell(event(0), event(1, instrument=1))
+    driven.tell(event(2, type=lib.NORM_CLEAR, instrument=lib.NO_INSTRUMENT, flags=0))
+    assert driven.strategy.market["bid_price_ticks"].tolist() == [0, 0]
+    assert len(driven.strategy.depth("AAA")[0]) == 0 and np.isnan(driven.strategy.features).all()
+
+
 def test_timers_are_told_once_however_late_and_can_be_taken_back(driven: Driven) -> None:
     strategy, c = driven.strategy, driven.host.c
     c.now_ns = lib.clock_now(c.clock) - 10**9
