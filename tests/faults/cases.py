@@ -256,7 +256,7 @@ CASES: tuple[Case, ...] = (
         "silence",
         {"silence": {"probability": 0.02, "span_ms": 40}},
         "books stale after silence_ms; whole when heard and filled",
-        all_of(NO_GAP_LOST, at_least("feed.silences", "injected", share=0.5)),
+        all_of(NO_GAP_LOST, at_least("feed.silences", "injected", share=0.25)),
         ("feed.silences", "feed.recovered", "signal.suppressed_stale"),
         engine={"feed": {"silence_ms": 15}},
     ),

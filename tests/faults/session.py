@@ -32,6 +32,7 @@ from tests.support.engines import EngineProcess, stored_frames, stored_records
 
 PATIENCE_SECONDS = 45.0  # for the injections of one case
 SETTLE_SECONDS = 10.0  # until an engine has got over the last of them
+CONTROL_TRIES = 20
 INSTRUMENTS = 8
 RATE_PER_SECOND = 4000
 USERNAME = "DEMO"
@@ -123,12 +124,15 @@ class Evidence:
 
 
 def control(port: int, command: str) -> dict[str, Any]:
-    """One command to the simulator: its answer, with the injections so far."""
+    """One command to the simulator: its answer, with the injections so far. Asked again where the machine is busy."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-        line.settimeout(2.0)
-        line.sendto(json.dumps({"command": command}).encode(), ("127.0.0.1", port))
-        answer: dict[str, Any] = json.loads(line.recv(65536))
-    return answer
+        line.settimeout(1.0)
+        for _ in range(CONTROL_TRIES):
+            line.sendto(json.dumps({"command": command}).encode(), ("127.0.0.1", port))
+            with contextlib.suppress(TimeoutError):
+                answer: dict[str, Any] = json.loads(line.recv(65536))
+                return answer
+    raise CaseFailedError(f"the simulator did not answer {command!r} in {CONTROL_TRIES} s")
 
 
 def _venue_config(case: Case, seed: int, folder: Path) -> Any:
