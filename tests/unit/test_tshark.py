@@ -5,76 +5,18 @@ our encoder --> TCP or UDP frame --> pcap --> tshark -T pdml --> fields with pos
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ffi import ffi, lib
 from tests import packets, wire_tables
+from tests.support.dissection import assert_understood, decode_as, dissect
 from tests.wire_tables import Message
 
 CLIENT, VENUE = 5000, 8001
 FEED = 26477
-DECODE_AS = ["-d", f"tcp.port=={VENUE},soupbintcp", "-d", f"udp.port=={FEED},moldudp64"]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A field as tshark saw it, position counted from the first byte of the frame."""
-
-    name: str
-    position: int
-    size: int
-    value: str
-
-
-@dataclass(frozen=True)
-class Protocol:
-    name: str
-    position: int
-    size: int
-    fields: list[Seen]
-
-
-def dissect(path: Path) -> list[list[Protocol]]:
-    """The protocols of each frame of a capture."""
-    tshark = shutil.which("tshark")
-    if tshark is None:
-        pytest.skip("tshark is missing (Debian: apt-get install tshark)")
-    command = [tshark, "-n", "-r", str(path), *DECODE_AS, "-T", "pdml"]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=100)
-    frames = ElementTree.fromstring(done.stdout).iter("packet")
-    return [[_protocol(proto) for proto in frame.iter("proto")] for frame in frames]
-
-
-def _protocol(proto: ElementTree.Element) -> Protocol:
-    found = [
-        Seen(field.get("name", ""), int(field.get("pos", 0)), int(field.get("size", 0)), field.get("value", ""))
-        for field in proto.iter("field")
-    ]
-    return Protocol(proto.get("name", ""), int(proto.get("pos", 0)), int(proto.get("size", 0)), found)
-
-
-def assert_understood(protocols: list[Protocol], payload: bytes, *, start: int) -> None:
-    """Every byte of the payload lies in a field that is not a lump of unknown data."""
-    names = {protocol.name for protocol in protocols}
-    assert not names & {"_ws.malformed", "data", "fake-field-wrapper"}, names
-    taken = [False] * len(payload)
-    for protocol in protocols:
-        for field in protocol.fields:
-            assert "unknown" not in field.name
-            assert field.name != "soupbintcp.message"  # a lump that no dissector took
-            assert "invalid" not in field.name
-            if protocol.name in ("soupbintcp", "ouch", "moldudp64"):
-                for at in range(field.position - start, field.position - start + field.size):
-                    taken[at] = True
-    assert all(taken), f"bytes not decoded: {[at for at, known in enumerate(taken) if not known]}"
+DECODE_AS = decode_as(soup=[VENUE], mold=[FEED])
 
 
 def encoded(encode: Callable[..., int], structure: Any) -> bytes:
@@ -115,7 +57,7 @@ def test_ouch42_over_soupbintcp_is_read_field_for_field(tmp_path: Path) -> None:
         payloads.append(payload)
     path = tmp_path / "ouch42.pcap"
     path.write_bytes(packets.pcap(frames))
-    dissected = dissect(path)
+    dissected = dissect(path, *DECODE_AS)
     assert len(dissected) == len(sent)
     for (_, message), payload, frame, protocols in zip(sent, payloads, frames, dissected, strict=True):
         start = len(frame) - len(payload)
@@ -156,7 +98,7 @@ def test_every_soupbintcp_packet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "soup.pcap"
     path.write_bytes(packets.pcap(frames))
     shown: dict[str, str] = {}
-    for payload, frame, protocols in zip(payloads, frames, dissect(path), strict=True):
+    for payload, frame, protocols in zip(payloads, frames, dissect(path, *DECODE_AS), strict=True):
         assert_understood(protocols, payload, start=len(frame) - len(payload))
         shown |= {field.name: bytes.fromhex(field.value).decode() for field in protocols[-1].fields if field.value}
     assert shown["soupbintcp.username"] == "USER  "
@@ -189,7 +131,7 @@ def test_moldudp64_is_read_message_for_message(tmp_path: Path) -> None:
     frames = [packets.udp_frame(payload) for payload in sent]
     path = tmp_path / "mold.pcap"
     path.write_bytes(packets.pcap(frames))
-    dissected = dissect(path)
+    dissected = dissect(path, *DECODE_AS)
     for payload, frame, protocols in zip(sent, frames, dissected, strict=True):
         assert_understood(protocols, payload, start=len(frame) - len(payload))
     fields = [field for protocol in dissected[0] if protocol.name == "moldudp64" for field in protocol.fields]
