@@ -80,9 +80,12 @@ def run(
     json: Json = False,
 ) -> None:
     """Start every process of an engine, watch over them, stop them cleanly on Ctrl-C, and report."""
+    from hotpath.journal import refuse_earlier_recording
     from hotpath.report_view import print_report
     from hotpath.run import RunOptions, run_engine
 
+    if record is not None:
+        refuse_earlier_recording(record)
     options = RunOptions(
         arm=arm,
         clear_kill=clear_kill,

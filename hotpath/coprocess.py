@@ -38,6 +38,8 @@ from hotpath.rings import RingReader, RingWriter
 NO_INSTRUMENT: int = lib.NO_INSTRUMENT
 REPORTS_MAX = 1024
 POLL_SECONDS = 0.0002
+OWNER_INTERVAL_SECONDS = 0.1  # between two looks for the engine's process
+ENGINE_ENDED = "engine_ended"  # `cut`, when nobody is left to cut
 BUY, SELL = lib.SIDE_BUY, lib.SIDE_SELL
 TIF = {"day": lib.TIF_DAY, "ioc": lib.TIF_IOC}
 
@@ -61,10 +63,13 @@ class Coprocess:
         self.token = 0  # the last one given out
         self.orders: dict[int, npt.NDArray[Any]] = {}
         self.positions: dict[int, int] = {}
-        self.cut: str | None = None  # why the engine cut this seat off
+        self.cut: str | None = None  # why the engine cut this seat off; "engine_ended" when it is gone itself
         deadline = time.monotonic() + timeout_seconds
         control = _wait_for_engine(engine, deadline)
         self.run_epoch = control.info.run_epoch
+        self._engine_info = control.info
+        self._control = control.cast("control_page *")
+        self._owner_look_at = 0.0
         self._page_segment = self._attach(f"seat.{name}", lib.SEGMENT_SEAT)
         self._page = self._page_segment.cast("seat_page *")
         self._lock = self._take_lock()
@@ -156,8 +161,30 @@ class Coprocess:
         return int(lib.clock_now(self._clock))
 
     def heartbeat(self) -> None:
-        """Say that this program lives. Every call of this class that talks to the engine says so too."""
+        """Say that this program lives. Every call of this class that talks to the engine says so too.
+
+        Raises SeatCutError when there is no engine any more to hear it.
+        """
         lib.seat_client_beat(self._client, lib.clock_now(self._clock))
+        if self._control.stop > 1 or self._owner_dead():
+            self._raise_ended()
+
+    def _owner_dead(self) -> bool:
+        """Whether the engine was killed: it is looked for ten times a second."""
+        now = time.monotonic()
+        if now < self._owner_look_at:
+            return False
+        if not self._engine_info.owner_alive:
+            return True
+        self._owner_look_at = now + OWNER_INTERVAL_SECONDS
+        return False
+
+    def _raise_ended(self) -> None:
+        self.cut = ENGINE_ENDED
+        raise SeatCutError(
+            f"seat {self.name}: engine {self.engine} has ended",
+            next_step="its next run has seats of its own: leave this one, and make another Coprocess",
+        )
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -167,10 +194,12 @@ class Coprocess:
             yield
         finally:
             lib.seat_client_busy(self._client, 0)
-            self.heartbeat()
+            lib.seat_client_beat(self._client, lib.clock_now(self._clock))
 
     def _check(self) -> None:
-        """Raise SeatCutError when the engine has cut this seat off."""
+        """Raise SeatCutError when the engine has cut this seat off, takes no more work, or is dead."""
+        if self._control.stop or self._owner_dead():
+            self._raise_ended()
         state = lib.seat_client_state(self._page, self._reason)
         if state == lib.SEAT_TAKEN and self._page.attach_epoch == self.epoch:
             return
@@ -212,8 +241,11 @@ class Coprocess:
         """Ask for an order; returns its token, by which its reports name it.
 
         `cause` is the market event that it answers, for the record. Raises SeatFullError when the engine has not yet
-        taken what was asked before, SeatCutError when this seat is cut off.
+        taken what was asked before, SeatCutError when this seat is cut off or the engine has ended, SeatError for an
+        instrument or a time in force that it does not have.
         """
+        if time_in_force not in TIF:
+            raise SeatError(f"time_in_force {time_in_force!r}: hotpath takes {' and '.join(TIF)}")
         request = self._fill(lib.REQUEST_NEW, instrument, cause)
         request.price_ticks, request.quantity_lots = price_ticks, quantity_lots
         request.side, request.time_in_force, request.score = side, TIF[time_in_force], score
@@ -288,9 +320,12 @@ class Coprocess:
         """What became of orders since the last call, oldest first: dtype ``report_event``, the caller's own copy.
 
         Follows them in `orders` and `positions`. A report of type REPORT_CUT is the last one of an attachment.
+        Raises SeatCutError when the engine has ended and all that it reported has been handed out.
         """
-        self.heartbeat()
         batch = self._copy_reports()
+        if not len(batch):
+            self.heartbeat()
+        lib.seat_client_beat(self._client, lib.clock_now(self._clock))
         for report in batch:
             self._follow(report)
         return batch

@@ -26,7 +26,7 @@ from ffi import ffi, lib
 from ffi.dtypes import dtype_of
 from hotpath import host, segments
 from hotpath.engine import EngineSpec
-from hotpath.errors import HotpathError
+from hotpath.errors import CaptureError, HotpathError
 from hotpath.run_file import read_run_file
 from hotpath.topology import Ring
 
@@ -54,6 +54,15 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 def event_type(ring: str) -> str:
     """Name of the struct in a ring's slots."""
     return EVENT_OF_RING.get(ring, "turn_event")
+
+
+def refuse_earlier_recording(folder: Path) -> None:
+    """Raise CaptureError when the folder holds a recording already: a second one would destroy it."""
+    if (folder / "run.json").exists() or any(folder.glob("*.events")):
+        raise CaptureError(
+            f"{folder}: holds a recording already",
+            next_step="record into a new folder, or move that one away",
+        )
 
 
 class RingLog:
@@ -104,6 +113,7 @@ def run_journal(run_path: Path, folder: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     host.die_with_parent()
+    refuse_earlier_recording(folder)
     run, spec = read_run_file(run_path)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_bytes(run_path.read_bytes())

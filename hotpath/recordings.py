@@ -268,7 +268,8 @@ def _spec_of(recording: Recording, scratch: Path) -> EngineSpec:
     replace = msgspec.structs.replace
     engine = replace(run.config.engine, name=f"replay-{os.getpid()}", state_dir=str(scratch), topology="fused")
     feed = replace(run.config.feed, kind="none")
-    config = replace(run.config, engine=engine, feed=feed)
+    gateway = replace(run.config.gateway, intents_dir="")  # into `scratch`, and gone with it
+    config = replace(run.config, engine=engine, feed=feed, gateway=gateway)
     place = Place(process="replay", stages=STAGES, cpu=None, wait="spin")
     return EngineSpec(
         config=config,

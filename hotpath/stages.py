@@ -553,11 +553,12 @@ def fill_gateway_config(target: Any, spec: EngineSpec, *, replay: bool) -> None:
     target.terms.capacity = b"P"[0]
     target.terms.customer = b"N"[0]
     session = target.session
-    address = resolve(config.host, key="gateway.host") if config.kind != "paper" else "0.0.0.0"
+    # A recording is replayed where neither the venue nor its secret is known.
+    address = "0.0.0.0" if replay or config.kind == "paper" else resolve(config.host, key="gateway.host")
     session.address = address.encode()
     session.port = config.port
     session.username = config.username.ljust(6).encode()
-    session.password = config.password().ljust(10).encode()
+    session.password = ("" if replay else config.password()).ljust(10).encode()
     session.send_bytes = 1 << 18
     session.receive_bytes = 1 << 20
     session.heartbeat_ns = config.heartbeat_ms * MILLISECOND_NS

@@ -51,7 +51,7 @@ class StrategyHost:
         self.config = config
         self.run_epoch = run_epoch
         self.log = log or sys.stderr
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.cut = ""
         self._kept: list[Any] = []
         self._leaving = 0  # the request by which it leaves, until it is sent
@@ -81,7 +81,12 @@ class StrategyHost:
             params = strategy_params(found, config.params)
         except StrategyError as error:
             raise StrategyError(f"{key}.params: {error}", next_step=error.next_step) from None
-        strategy = found()
+        try:
+            strategy = found()
+        except SystemExit as error:
+            raise StrategyError(
+                f"{key}.class: {config.code} ended the process as it was made: {summary(error)}"
+            ) from None
         strategy._host = self
         strategy.params = params
         return strategy
@@ -263,7 +268,7 @@ class StrategyHost:
             for news in islice(iter(partial(lib.host_next, self.c), lib.HOST_IDLE), calls_max):
                 calls += 1
                 self._tell(news)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit() in a strategy ends the strategy, not what runs it
             self._raised(error)
         self._calls += calls
         return calls
@@ -315,7 +320,7 @@ class StrategyHost:
 
     # ---- the end -----------------------------------------------------------------------------------
 
-    def cut_off(self, error: Exception) -> None:
+    def cut_off(self, error: BaseException) -> None:
         """The strategy cannot go on: nothing of it is sent from here on, and the engine is told."""
         if self.error is not None:
             return
@@ -327,7 +332,7 @@ class StrategyHost:
         if lib.host_leave(self.c, self._leaving) or self.c.status == lib.HOST_NOT_TAKEN:
             self._leaving = 0
 
-    def _raised(self, error: Exception) -> None:
+    def _raised(self, error: BaseException) -> None:
         traceback.print_exception(error, file=self.log)
         print(f"{self.config.name}: cut off: {summary(error)}", file=self.log, flush=True)
         self.cut_off(error)
@@ -342,7 +347,7 @@ class StrategyHost:
         if self._started and self.error is None and not self.cut:
             try:
                 self.strategy.on_stop()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._raised(error)
         lib.host_rest(self.c)
         if self.error is None and not self.cut:

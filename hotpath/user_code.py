@@ -49,7 +49,7 @@ def load_object(reference: str, *, key: str) -> Any:
 def _load_module(name: str, *, key: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise _broken(key, name, error) from error
 
 
@@ -70,13 +70,13 @@ def _load_file(path: Path, *, key: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _broken(key, str(path), error) from error
     return module
 
 
-def _broken(key: str, source: str, error: Exception) -> ConfigError:
+def _broken(key: str, source: str, error: BaseException) -> ConfigError:
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next

@@ -10,6 +10,7 @@
  *       report_event report;
  *       while (hotpath_report_next(&seat, &report)) ... what became of your tokens ...
  *       hotpath_heartbeat(&seat);
+ *       if (hotpath_cut(&seat) != SEAT_CUT_NONE) break; // or the engine has ended: SEAT_CUT_ENGINE_ENDED
  *   }
  *   hotpath_detach(&seat);
  *
@@ -40,6 +41,8 @@
 #include <x86intrin.h>
 #endif
 
+#define HOTPATH_OWNER_INTERVAL_NS 100000000u /* between two looks for the engine's process */
+
 enum hotpath_status {
     HOTPATH_OK,
     HOTPATH_NO_ENGINE,  /* no engine of that name runs, or it has no such seat */
@@ -47,7 +50,7 @@ enum hotpath_status {
     HOTPATH_TAKEN,      /* another program has the seat */
     HOTPATH_SILENT,     /* the engine does not answer */
     HOTPATH_FULL,       /* the engine has not yet taken what was asked before */
-    HOTPATH_CUT,        /* the engine has cut this seat off: hotpath_attach takes it again */
+    HOTPATH_CUT,        /* the engine has cut this seat off, or has ended: hotpath_cut says which */
     HOTPATH_SYSTEM      /* the operating system refused something: errno says what */
 };
 
@@ -80,8 +83,13 @@ typedef struct {
     const seat_page *page;
     seat_client_page *client;
     const clock_page *clock;
+    const control_page *control;
+    uint32_t owner_pid;        /* who made the engine's memory, and lives as long as it runs */
+    uint32_t engine_ended;
+    uint64_t owner_start_time;
+    uint64_t owner_looked_ns;  /* when it was last looked for */
     const instrument_entry *instruments;
-    hotpath_segment segment[10];
+    hotpath_segment segment[12];
     uint32_t segment_count;
     char message[256];
 } hotpath_seat;
@@ -284,6 +292,11 @@ static inline int hotpath_lock(hotpath_seat *seat, const char *engine, const cha
 
 static inline int hotpath_map_all(hotpath_seat *seat, const char *engine, const char *name) {
     char segment[64];
+    const uint8_t *control = hotpath_map(seat, engine, "control", SEGMENT_CONTROL, 0);
+    if (!control) return seat->status;
+    seat->control = (const control_page *)(const void *)(control + SEGMENT_HEADER_SIZE);
+    seat->owner_pid = ((const segment_header *)(const void *)control)->owner_pid;
+    seat->owner_start_time = ((const segment_header *)(const void *)control)->owner_start_time;
     const uint8_t *clock_bytes = hotpath_map(seat, engine, "clock", SEGMENT_CLOCK, 0);
     if (!clock_bytes) return seat->status;
     seat->clock = (const clock_page *)(const void *)(clock_bytes + SEGMENT_HEADER_SIZE);
@@ -359,9 +372,21 @@ static inline uint32_t hotpath_instrument(const hotpath_seat *seat, const char *
     return NO_INSTRUMENT;
 }
 
-/* enum seat_cut: why the engine cut this seat off, SEAT_CUT_NONE while it has not. */
-static inline uint32_t hotpath_cut(const hotpath_seat *seat) {
+/* 1 when the engine takes no more work or is dead. It is told to stop by a word in memory; one that was killed says
+ * nothing, so that its process is looked for, ten times a second. Partner of the word: control_stop in control.c. */
+static inline int hotpath_engine_ended(hotpath_seat *seat) {
+    if (seat->engine_ended || __atomic_load_n(&seat->control->stop, __ATOMIC_ACQUIRE)) return seat->engine_ended = 1;
+    uint64_t now_ns = hotpath_now(seat);
+    if (now_ns - seat->owner_looked_ns < HOTPATH_OWNER_INTERVAL_NS) return 0;
+    seat->owner_looked_ns = now_ns;
+    return seat->engine_ended = hotpath_start_time(seat->owner_pid) != seat->owner_start_time;
+}
+
+/* enum seat_cut: why this seat is cut off, SEAT_CUT_NONE while it is not. Call it in every round of a program that may
+ * ask for nothing for long: SEAT_CUT_ENGINE_ENDED is told by this call and by a refused request alone. */
+static inline uint32_t hotpath_cut(hotpath_seat *seat) {
     uint32_t reason = SEAT_CUT_NONE;
+    if (hotpath_engine_ended(seat)) return SEAT_CUT_ENGINE_ENDED;
     int state = hotpath_client_state(seat->page, &reason);
     if (seat->page->attach_epoch != seat->epoch) return SEAT_CUT_DEAD; /* another one's by now */
     return state == SEAT_TAKEN ? (uint32_t)SEAT_CUT_NONE : reason;
@@ -437,7 +462,9 @@ static inline void hotpath_request(const hotpath_seat *seat, request_event *requ
 /* Write one request: HOTPATH_OK, HOTPATH_FULL or HOTPATH_CUT. */
 static inline int hotpath_send(hotpath_seat *seat, request_event *request) {
     hotpath_ring *orders = &seat->orders;
-    if (hotpath_cut(seat) != SEAT_CUT_NONE) return hotpath_fail(seat, HOTPATH_CUT, "the engine has cut this seat off", "request");
+    uint32_t cut = hotpath_cut(seat);
+    if (cut == SEAT_CUT_ENGINE_ENDED) return hotpath_fail(seat, HOTPATH_CUT, "the engine has ended", "request");
+    if (cut != SEAT_CUT_NONE) return hotpath_fail(seat, HOTPATH_CUT, "the engine has cut this seat off", "request");
     uint64_t read = __atomic_load_n(orders->cursor, __ATOMIC_ACQUIRE); /* P2 */
     if (orders->next >= read + orders->mask + 1) return hotpath_fail(seat, HOTPATH_FULL, "the engine has not taken what was asked before", "request");
     uint64_t now_ns = hotpath_now(seat);

@@ -537,7 +537,8 @@ enum seat_cut {
     SEAT_CUT_SEQUENCE,     /* its orders ring holds an impossible stamp */
     SEAT_CUT_CURSOR,       /* its place in the reports is one that it cannot have */
     SEAT_CUT_REPORTS_FULL, /* it does not read its reports */
-    SEAT_CUT_RATE          /* it floods its orders ring */
+    SEAT_CUT_RATE,         /* it floods its orders ring */
+    SEAT_CUT_ENGINE_ENDED  /* the engine is stopped or dead: what the client finds out, since nobody is left to say so */
 };
 
 enum seat_policy { SEAT_CANCEL, SEAT_LEAVE }; /* its open orders, when it is cut */

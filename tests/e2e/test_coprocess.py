@@ -116,6 +116,28 @@ def open_orders(process: EngineProcess, seat: str) -> int:
     return int(segments.attach(process.name, f"seat.{seat}", lib.SEGMENT_SEAT).cast("seat_page *").open_orders)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_program_is_told_that_the_engine_has_ended(running: EngineProcess, number: int) -> None:
+    with Coprocess(running.name, "beta") as seat:
+        event = first_quote(seat)
+        running.signal(number)
+        running.wait()
+        gone = pytest.raises(SeatCutError, match=f"engine {running.name} has ended")
+        with gone:
+            while True:  # a program that asks for nothing, and still reads what was reported last
+                seat.reports()
+        with gone:
+            seat.buy(int(event["header"]["instrument"]), quantity_lots=10, price_ticks=low_price(event))
+        with gone:
+            seat.heartbeat()
+        assert seat.cut == "engine_ended" and seat.token == 0
+
+
+def test_unknown_time_in_force_is_refused_in_words(running: EngineProcess) -> None:
+    with Coprocess(running.name, "beta") as seat, pytest.raises(SeatError, match="'gtc': hotpath takes day and ioc"):
+        seat.buy(0, quantity_lots=10, price_ticks=100, time_in_force="gtc")
+
+
 def test_left_orders_are_found_again_with_the_position(running: EngineProcess) -> None:
     with Coprocess(running.name, "beta") as seat:
         event = first_quote(seat)

@@ -92,6 +92,29 @@ def test_python_example_quotes_and_leaves(running: EngineProcess) -> None:
     check_quoter(done.stdout)
 
 
+def test_c_program_is_told_that_the_engine_was_killed(quoter: Path, tmp_path: Path, engine: str) -> None:
+    config = msgspec.structs.replace(
+        busy_config(engine={"name": engine, "state_dir": str(tmp_path)}, signal={"threshold": 1.0}),
+        feed=file_feed(write_synthetic_day(tmp_path / "synthetic.itch", messages=60_000), pace="rate"),
+        coprocesses=[CoprocessConfig(name="quoter", account=2, strategy=100)],
+    )
+    process = EngineProcess(config, tmp_path, "--arm")
+    try:
+        until(lambda: process.count("feed", "events") > 100, "a market")
+        command = [str(quoter), engine, "quoter", most_quoted(engine), "10", "60"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            try:
+                page = segments.attach(engine, "seat.quoter", lib.SEGMENT_SEAT).cast("seat_page *")
+                until(lambda: page.state == lib.SEAT_TAKEN, "the program's seat")
+                process.process.kill()
+                said = program.communicate(timeout=20)[0]
+            finally:
+                program.kill()
+    finally:
+        process.close()
+    assert program.returncode == 75 and f"cut {lib.SEAT_CUT_ENGINE_ENDED}\n" in said, said
+
+
 def test_c_program_is_told_why_it_may_not_have_a_seat(running: EngineProcess, quoter: Path) -> None:
     def refused(*arguments: str) -> str:
         done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import shutil
@@ -14,13 +15,14 @@ import numpy as np
 import psutil
 import pytest
 
-from ffi import lib
+from ffi import ffi, lib
 from ffi.dtypes import dtype_of
+from hotpath import journal
 from hotpath.engine import engine_memory
-from hotpath.errors import CaptureError
+from hotpath.errors import CaptureError, StageError
 from hotpath.recordings import Recording, replay_recording
 from hotpath.replay import ReplayOptions, replay_file, replay_spec
-from hotpath.stages import ProcessStages
+from hotpath.stages import ProcessStages, fill_gateway_config
 from tests.support.busy import busy_config, busy_config_file, file_feed
 from tests.support.engines import EngineProcess, until
 from tests.support.synthetic import write_synthetic_day
@@ -106,6 +108,50 @@ def test_replay_stores_the_orders_of_a_turn_that_a_dying_gateway_could_not_recor
     np.concatenate([turns[:cut], later]).tofile(copy / "gateway.ctl.events")
     again = replay_recording(copy)
     assert again.same and again.orders_replayed == len(records), again.mismatches
+
+
+def test_second_recording_into_the_folder_is_refused(recording: Path, day: Path, tmp_path: Path, engine: str) -> None:
+    shutil.copytree(recording, tmp_path / "recording")
+    process = recorded_engine(day, tmp_path, engine)
+    try:
+        assert process.wait() == 65
+    finally:
+        process.close()
+    assert "recording: holds a recording already" in process.errors()
+    assert replay_recording(tmp_path / "recording").same
+
+
+def test_journal_refuses_by_itself_too(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recording, copy)
+    (copy / "run.json").unlink()  # what a journal that died leaves may be events alone
+    assert journal.main([str(recording / "run.json"), str(copy)]) == 65
+    assert "holds a recording already" in capsys.readouterr().err
+
+
+def test_replay_leaves_nothing_where_the_run_kept_its_intents(recording: Path, tmp_path: Path) -> None:
+    copy, kept = tmp_path / "copy", tmp_path / "tmpfs"
+    shutil.copytree(recording, copy)
+    kept.mkdir()
+    run = Recording(copy).run
+    gateway = msgspec.structs.replace(run.config.gateway, intents_dir=str(kept))
+    run = msgspec.structs.replace(run, config=msgspec.structs.replace(run.config, gateway=gateway))
+    (copy / "run.json").write_bytes(msgspec.json.encode(run))
+    assert replay_recording(copy).same
+    assert not list(kept.iterdir())
+
+
+def test_gateway_of_a_replay_needs_neither_the_venue_nor_its_secret(tmp_path: Path) -> None:
+    tiny = write_synthetic_day(tmp_path / "tiny.itch", messages=100)
+    spec = replay_spec(tiny, ReplayOptions(), state_dir=tmp_path)
+    venue = {"kind": "ouch50", "host": "venue.invalid", "username": "HOTPAT", "password_env": "HOTPATH_NOT_SET"}
+    gateway = msgspec.structs.replace(spec.config.gateway, **venue)
+    spec = dataclasses.replace(spec, config=msgspec.structs.replace(spec.config, gateway=gateway))
+    target = ffi.new("gateway_config *")
+    fill_gateway_config(target, spec, replay=True)
+    assert target.replay == 1
+    with pytest.raises(StageError, match=r"gateway\.host"):
+        fill_gateway_config(target, spec, replay=False)
 
 
 TAMPERED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hotpath.rings import RingWriter
 from hotpath.strategy import FEATURES, TOP, TRADES, Strategy
 from hotpath.strategy_host import StrategyHost, summary
 from hotpath.topology import seat_segment
+from hotpath.user_code import load_object
 
 COUNT = 2
 RING = 64
@@ -42,6 +44,16 @@ class Told(Strategy):
 
     def on_lost(self, count: int) -> None:
         self.log.append(("lost", count))
+
+
+class Leaves(Told):
+    def on_event(self, event: Any) -> None:
+        sys.exit(0)
+
+
+class NeverMade(Told):
+    def __init__(self) -> None:
+        sys.exit(0)
 
 
 class Quotes(Told):
@@ -270,3 +282,22 @@ def test_a_summary_names_the_users_own_line() -> None:
     except ValueError as error:
         assert "ValueError: invalid literal" in summary(error)
         assert "(test_strategy_host.py:" in summary(error)
+
+
+@pytest.mark.parametrize("driven", [("Leaves", {})], indirect=True)
+def test_strategy_that_exits_is_cut_off_like_one_that_raises(driven: Driven) -> None:
+    driven.tell(event(0))
+    assert isinstance(driven.host.error, SystemExit)
+    assert summary(driven.host.error).startswith("SystemExit: 0 (test_strategy_host.py:")
+
+
+def test_strategy_that_exits_as_it_is_made_is_an_error(engine: str, tmp_path: Path) -> None:
+    spec = spec_of(engine, tmp_path, "NeverMade")
+    with engine_memory(spec) as memory, pytest.raises(StrategyError, match="ended the process as it was made"):
+        StrategyHost(spec, spec.config.strategies[0], run_epoch=memory.run_epoch)
+
+
+def test_file_that_exits_as_it_is_loaded_is_an_error(engine: str, tmp_path: Path) -> None:
+    (tmp_path / "quits.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(ConfigError, match="SystemExit: 0"):
+        load_object(f"{tmp_path / 'quits.py'}:Quits", key="strategies.told.class")
