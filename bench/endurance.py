@@ -22,7 +22,7 @@ import msgspec
 import psutil
 from rich.console import Console
 
-from bench.harness import Finding, Table, default_options, write_records
+from bench.harness import OUT, Finding, Table, default_options, write_records
 from bench.run import show
 
 SAMPLE_SECONDS = 5.0
@@ -144,7 +144,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     console = Console(stderr=True)
     seconds, warm_up = chosen.minutes * 60, min(chosen.warm_up * 60, chosen.minutes * 30)
+    folder = OUT / "endurance"
     command = [sys.executable, "-m", "hotpath", "demo", "--json", "--no-screen", "--seconds", str(seconds)]
+    command += ["--out", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as demo:
         assert demo.stdout is not None
         try:
@@ -153,10 +155,14 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             if demo.poll() is None:
                 demo.terminate()
+    report = msgspec.json.decode(text) if text else {}
     if demo.wait() != 0:
-        console.print(f"[red]failed[/]: the demo ended with exit code {demo.returncode}")
+        console.print(f"[red]failed[/]: the demo ended with exit code {demo.returncode}: {report.get('outcome', '')}")
+        for notice in report.get("notices", []):
+            console.print(f"  {notice}", markup=False)
+        console.print(f"  its logs: {folder}", markup=False)
         return 1
-    finding = finding_of(seen, msgspec.json.decode(text))
+    finding = finding_of(seen, report)
     write_records(finding, default_options("full"))
     show(finding, Console())
     return int(not finding.records or not all(record["flat"] for record in finding.records))
