@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bench.endurance import Watched, finding_of, name_of
 from psutil import Process
+
+from bench.endurance import Watched, finding_of, name_of
 
 
 def watched(name: str, resident: list[int], descriptors: list[int] | None = None) -> Watched:
