@@ -1,15 +1,18 @@
-/* codec_fuzz.c: mutated messages through every decoder, under AddressSanitizer and UBSan.
+/* codec_fuzz.c: mutated messages through one decoder, under AddressSanitizer and UBSan.
  *
- *   corpus: |length (2)|message| ...  --> pick one --> mutate --> copy into a heap block of exactly its
- *   size --> every decoder --> what was understood must encode back to the same bytes
+ *   a message of the corpus --> mutate, graft --> DECODER --> what was understood must encode back to the same bytes
  *
- * The heap block ends where the message ends, so that one byte read too far is caught. A canary puts a
- * wrong decoder among the right ones; a harness that does not catch it proves nothing:
- *   overread   reads one byte behind the message       (AddressSanitizer must stop it)
- *   offset     reads a price one byte too early        (the round trip must differ)
+ *   DECODER   what is tried                                   its own canary
+ *   itch      itch_decode, itch_normalise                     offset   reads a price one byte too early
+ *   ouch42    orders and reports of 4.2                       offset   reads a quantity one byte too early
+ *   ouch50    orders and reports of 5.0, appendages           offset   the same
+ *   soup      SoupBinTCP packets and logins                   offset   takes a payload one byte too early
+ *   mold      MoldUDP64 packets and the walk through them     skip     walks past a message
+ *   file      captures of packets, files of ITCH messages     beyond   says that a payload is one byte longer
  *
- *   usage: codec_fuzz CORPUS SEED COUNT [overread|offset]
+ *   usage: codec_fuzz SEED COUNT CANARY|none CORPUS DECODER
  */
+#include "fuzz.h"
 #include "itch.h"
 #include "itch_file.h"
 #include "moldudp.h"
@@ -17,41 +20,19 @@
 #include "pcap.h"
 #include "soup.h"
 #include "wire_inline.h"
-#include <stdio.h>
-#include <stdlib.h>
 
 #define MESSAGE_MAX 1500
 #define MUTATIONS_MAX 6
 #define PACKETS_MAX 64
 #define TARGET_SIZE 512
-#define CORPUS_SIZE_MAX (1 << 20)
-#define CORPUS_COUNT_MAX 4096
 
-static uint8_t *corpus;
-static uint64_t offsets[CORPUS_COUNT_MAX], offset_count;
-static uint64_t random_state, current, understood;
+typedef void decoder_try(const uint8_t *bytes, uint32_t length, uint8_t *target);
+
+static uint64_t understood;
 static uint32_t instrument[INSTRUMENTS_MAX];
 static itch_traffic traffic[65536];
-static const char *canary = "";
 
-/* splitmix64: one word of state, so that a seed replays. */
-static uint64_t random_next(void) {
-    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static uint32_t random_below(uint32_t bound) { return bound ? (uint32_t)(random_next() % bound) : 0; }
-
-static void fail(const char *what) {
-    fprintf(stderr, "codec_fuzz: %s, at message %llu\n", what, (unsigned long long)current);
-    exit(1);
-}
-
-/* ---- every decoder ---------------------------------------------------------------------------- */
-
-static int is_canary(const char *name) { return strcmp(canary, name) == 0; }
+/* ---- the decoders ------------------------------------------------------------------------------- */
 
 static void expect_same(const char *what, const uint8_t *bytes, uint32_t length, const uint8_t *target,
                         uint32_t written) {
@@ -75,28 +56,47 @@ static void try_itch(const uint8_t *bytes, uint32_t length, uint8_t *target) {
 
 static int is_plain(const ouch_appendage *appendage) { return appendage->present == 0 && appendage->unknown_tags == 0; }
 
-static void try_orders(const uint8_t *bytes, uint32_t length, uint8_t *target) {
+static void try_orders42(const uint8_t *bytes, uint32_t length, uint8_t *target) {
     ouch_order order;
-    if (ouch50_decode_order(bytes, length, &order) == OUCH_OK && is_plain(&order.appendage)) {
-        uint32_t written = ouch50_encode_order(&order, target, TARGET_SIZE);
-        uint32_t empty = written + 2 == length ? 2 : 0; /* an optional appendage that is there and empty */
-        expect_same("OUCH 5.0 order round trip", bytes, length - empty, target, written);
-    }
     if (ouch42_decode_order(bytes, length, &order) != OUCH_OK) return;
     if (order.token[0] == 0 || (order.type == 'U' && order.previous_token[0] == 0)) return; /* would be made anew */
+    if (is_canary("offset") && order.type == 'O') order.quantity = wire_load32(bytes + 15);
     expect_same("OUCH 4.2 order round trip", bytes, length, target, ouch42_encode_order(&order, target, TARGET_SIZE));
 }
 
-static void try_reports(const uint8_t *bytes, uint32_t length, uint8_t *target) {
+static void try_reports42(const uint8_t *bytes, uint32_t length, uint8_t *target) {
     ouch_report report;
-    if (ouch50_decode_report(bytes, length, &report) == OUCH_OK && is_plain(&report.appendage))
-        expect_same("OUCH 5.0 report round trip", bytes, length, target,
-                    ouch50_encode_report(&report, target, TARGET_SIZE));
     if (ouch42_decode_report(bytes, length, &report) != OUCH_OK) return;
     if (report.type != 'S' && report.token[0] == 0) return;
     if (report.type == 'U' && report.previous_token[0] == 0) return;
     expect_same("OUCH 4.2 report round trip", bytes, length, target,
                 ouch42_encode_report(&report, target, TARGET_SIZE));
+}
+
+static void try_ouch42(const uint8_t *bytes, uint32_t length, uint8_t *target) {
+    try_orders42(bytes, length, target);
+    try_reports42(bytes, length, target);
+}
+
+static void try_orders50(const uint8_t *bytes, uint32_t length, uint8_t *target) {
+    ouch_order order;
+    if (ouch50_decode_order(bytes, length, &order) != OUCH_OK || !is_plain(&order.appendage)) return;
+    if (is_canary("offset") && order.type == 'O') order.quantity = wire_load32(bytes + 5);
+    uint32_t written = ouch50_encode_order(&order, target, TARGET_SIZE);
+    uint32_t empty = written + 2 == length ? 2 : 0; /* an optional appendage that is there and empty */
+    expect_same("OUCH 5.0 order round trip", bytes, length - empty, target, written);
+}
+
+static void try_reports50(const uint8_t *bytes, uint32_t length, uint8_t *target) {
+    ouch_report report;
+    if (ouch50_decode_report(bytes, length, &report) != OUCH_OK || !is_plain(&report.appendage)) return;
+    expect_same("OUCH 5.0 report round trip", bytes, length, target,
+                ouch50_encode_report(&report, target, TARGET_SIZE));
+}
+
+static void try_ouch50(const uint8_t *bytes, uint32_t length, uint8_t *target) {
+    try_orders50(bytes, length, target);
+    try_reports50(bytes, length, target);
 }
 
 static void try_soup(const uint8_t *bytes, uint32_t length, uint8_t *target) {
@@ -106,6 +106,7 @@ static void try_soup(const uint8_t *bytes, uint32_t length, uint8_t *target) {
     uint64_t sequence;
     if (soup_parse(bytes, length, &packet) != SOUP_OK) return;
     if (packet.size > length) fail("a SoupBinTCP packet larger than what is there");
+    if (is_canary("offset")) packet.payload--;
     if (packet.size <= TARGET_SIZE)
         expect_same("SoupBinTCP round trip", bytes, packet.size, target,
                     soup_encode(packet.type, packet.payload, packet.length, target, TARGET_SIZE));
@@ -113,20 +114,25 @@ static void try_soup(const uint8_t *bytes, uint32_t length, uint8_t *target) {
     (void)soup_accept_decode(&packet, session, &sequence);
 }
 
-static void try_mold(const uint8_t *bytes, uint32_t length) {
+static void try_mold(const uint8_t *bytes, uint32_t length, uint8_t *target) {
     mold_header header;
     mold_walker walker;
     uint64_t total = MOLD_HEADER_SIZE;
     if (mold_parse(bytes, length, &header) != MOLD_OK) return;
     mold_walk(&walker, bytes, length, header.count);
-    while (mold_next(&walker)) total += 2 + walker.length;
+    if (is_canary("skip")) (void)mold_next(&walker);
+    while (mold_next(&walker)) {
+        total += 2 + walker.length;
+        if (walker.length <= TARGET_SIZE) memcpy(target, walker.bytes, walker.length); /* they are there to be read */
+    }
     if (total > length) fail("MoldUDP64 messages beyond their packet");
     int whole = walker.remaining == 0 && total == length;
     if (whole != (mold_check(bytes, length) == MOLD_OK)) fail("mold_check and mold_next disagree");
     understood += (uint64_t)whole;
 }
 
-static void try_files(const uint8_t *bytes, uint32_t length) {
+static void try_file(const uint8_t *bytes, uint32_t length, uint8_t *target) {
+    (void)target;
     static pcap_packet packets[PACKETS_MAX];
     static mold_header headers[PACKETS_MAX];
     static uint8_t verdicts[PACKETS_MAX];
@@ -139,44 +145,39 @@ static void try_files(const uint8_t *bytes, uint32_t length) {
     if (pcap_open(bytes, length, &format) != PCAP_OK) return;
     (void)pcap_index(&format, bytes, length, PCAP_FILE_HEADER_SIZE, packets, PACKETS_MAX, &count, &consumed);
     for (uint64_t i = 0; i < count; i++)
-        if (packets[i].payload_offset + packets[i].payload_length > length) fail("a payload beyond its file");
+        if (packets[i].payload_offset + packets[i].payload_length + is_canary("beyond") > length) fail("a payload beyond its file");
     memset(&scan, 0, sizeof scan);
     itch_packets_scan(bytes, packets, count, headers, verdicts, &scan, traffic);
     understood += count;
 }
 
-/* volatile: the compiler may not drop the read that the sanitizer must see. */
-static void try_overread(const uint8_t *bytes, uint32_t length) {
-    volatile uint8_t behind = is_canary("overread") ? bytes[length] : 0;
-    (void)behind;
-}
+/* ---- one message ------------------------------------------------------------------------------- */
 
-static void try_all(const uint8_t *bytes, uint32_t length) {
-    uint8_t *target = malloc(TARGET_SIZE);
-    if (!target) fail("no memory");
-    try_itch(bytes, length, target);
-    try_orders(bytes, length, target);
-    try_reports(bytes, length, target);
-    try_soup(bytes, length, target);
-    try_mold(bytes, length);
-    try_files(bytes, length);
-    try_overread(bytes, length);
-    free(target);
-}
+static const struct {
+    const char *name;
+    decoder_try *attempt;
+} decoders[] = {{"itch", try_itch}, {"ouch42", try_ouch42}, {"ouch50", try_ouch50},
+                {"soup", try_soup}, {"mold", try_mold},     {"file", try_file}};
 
-/* ---- mutation --------------------------------------------------------------------------------- */
+static decoder_try *decoder_find(const char *name) {
+    for (uint32_t i = 0; i < sizeof decoders / sizeof decoders[0]; i++)
+        if (strcmp(name, decoders[i].name) == 0) return decoders[i].attempt;
+    fail("no such decoder");
+    return NULL;
+}
 
 static uint32_t pick(uint8_t *message) {
-    uint64_t at = offsets[random_below((uint32_t)offset_count)];
-    uint32_t length = wire_load16(corpus + at);
-    memcpy(message, corpus + at + 2, length);
+    uint32_t length;
+    const uint8_t *bytes = corpus_pick(&length);
+    if (length > MESSAGE_MAX) fail("a bad corpus");
+    memcpy(message, bytes, length);
     return length;
 }
 
 /* From `at` on, the tail of another message. */
 static uint32_t graft(uint8_t *message, uint32_t length, uint32_t at) {
-    uint8_t other[MESSAGE_MAX];
-    uint32_t size = pick(other);
+    uint32_t size;
+    const uint8_t *other = corpus_pick(&size);
     if (size <= at) return length;
     memcpy(message + at, other + at, size - at);
     return size;
@@ -184,57 +185,25 @@ static uint32_t graft(uint8_t *message, uint32_t length, uint32_t at) {
 
 static uint32_t mutate(uint8_t *message, uint32_t length) {
     uint32_t at = random_below(length);
-    switch (random_below(7)) {
-    case 0: message[at] ^= (uint8_t)(1u << random_below(8)); return length;
-    case 1: message[at] = (uint8_t)random_next(); return length;
-    case 2: message[at] = random_below(2) ? 0 : 0xff; return length;
-    case 3: return at; /* cut */
-    case 4: /* grow */
-        if (length < MESSAGE_MAX) message[length++] = (uint8_t)random_next();
-        return length;
-    case 5: /* take one byte out */
-        memmove(message + at, message + at + 1, length - at - 1);
-        return length - 1;
-    default: return graft(message, length, at);
-    }
+    return random_below(MUTATE_KINDS + 1) ? mutate_at(message, length, MESSAGE_MAX, at) : graft(message, length, at);
 }
 
-static void run_one(void) {
+static void run_one(decoder_try *attempt) {
     uint8_t message[MESSAGE_MAX];
     uint32_t length = pick(message), mutations = random_below(MUTATIONS_MAX);
     for (uint32_t i = 0; i < mutations && length; i++) length = mutate(message, length);
-    uint8_t *exact = malloc(length);
-    if (length && !exact) fail("no memory");
-    if (length) memcpy(exact, message, length);
-    try_all(exact, length);
+    mutated += mutations > 0;
+    uint8_t *exact = exact_copy(message, length), *target = malloc(TARGET_SIZE);
+    if (!target) fail("no memory");
+    attempt(exact, length, target);
+    canary_sing(exact, length);
+    free(target);
     free(exact);
 }
 
-static void load_corpus(const char *path) {
-    FILE *file = fopen(path, "rb");
-    corpus = malloc(CORPUS_SIZE_MAX);
-    if (!file || !corpus) fail("no corpus");
-    uint64_t size = fread(corpus, 1, CORPUS_SIZE_MAX, file);
-    (void)fclose(file);
-    for (uint64_t at = 0; at + 2 <= size && offset_count < CORPUS_COUNT_MAX; at += 2u + wire_load16(corpus + at)) {
-        uint32_t length = wire_load16(corpus + at);
-        if (length > MESSAGE_MAX || at + 2 + length > size) fail("a bad corpus");
-        offsets[offset_count++] = at;
-    }
-    if (offset_count == 0) fail("an empty corpus");
-}
-
 int main(int argc, char **argv) {
-    if (argc < 4) {
-        fprintf(stderr, "usage: %s CORPUS SEED COUNT [overread|offset]\n", argv[0]);
-        return 2;
-    }
-    load_corpus(argv[1]);
-    random_state = strtoull(argv[2], NULL, 0);
-    if (argc > 4) canary = argv[4];
-    uint64_t count = strtoull(argv[3], NULL, 0);
-    for (current = 0; current < count; current++) run_one();
-    printf("{\"messages\": %llu, \"understood\": %llu}\n", (unsigned long long)count, (unsigned long long)understood);
-    free(corpus);
-    return 0;
+    uint64_t count = fuzz_begin(argc, argv);
+    decoder_try *attempt = decoder_find(argc > 5 ? argv[5] : "");
+    for (; mutated < count; current++) run_one(attempt);
+    return fuzz_end(understood);
 }
