@@ -18,6 +18,9 @@
  * ever heard of is waited for, never believed. Held messages before it are covered by it and dropped; a gap told
  * before it counts only as far as it reaches behind it.
  *
+ * Age. What was held is as old as the attempt took, so its messages go out behind a RAW_GAP, which is closed when
+ * `hold` is empty and the line itself lacks nothing: a late price never looks like a fresh one.
+ *
  * Part of the feed's front end: not deterministic; what it decides stands in the raw ring. The caller owns all
  * memory. Source: GLIMPSE 5.0 over SoupBinTCP 3.00.
  */
@@ -79,7 +82,7 @@ typedef struct {
     uint32_t wanted;         /* 1: the books are stale until a snapshot */
     uint32_t begun;          /* RAW_SNAPSHOT_BEGIN is published */
     uint32_t covering;       /* 1 while what is held may be covered by the snapshot */
-    uint32_t gap_pending;    /* a gap was told before what it covers, and not closed */
+    uint32_t gap_told;       /* the feed was told of a gap, the line's or the age of what is held, and of no end of it */
     uint32_t reserved;
 } snapshot;
 

@@ -48,7 +48,7 @@ static void attempt_begin(snapshot *self, const line *line, uint64_t now_ns) {
     self->size = self->offset = self->count = self->sequence = 0;
     self->begun = 0;
     self->hold_first = line->expected;
-    self->gap_pending = line->gap_open;
+    self->gap_told = line->gap_open;
     self->deadline_time_ns = now_ns + self->timeout_ns;
     state_set(self, SNAPSHOT_RECEIVING);
 }
@@ -141,13 +141,14 @@ static int same_session(const char *one, const char *other) {
 
 static int hold_is_full(snapshot *self) { return ring_room_inline(&self->hold) < LINE_RAW_SLOTS_MIN; }
 
-/* What was received by now; the whole of it is bounded by the session's buffer. */
+/* What was received by now, as far as one poll goes; what the session still holds comes with the next. */
 static void messages_receive(snapshot *self, const line *line, uint64_t now_ns) {
     session_message message;
     session_tick(&self->session, now_ns, 1);
     session_flush(&self->session, now_ns);
     session_receive(&self->session, now_ns);
-    while (!self->sequence && session_next(&self->session, now_ns, &message)) {
+    for (uint32_t i = 0; i < EVENTS_PER_POLL; i++) {
+        if (self->sequence || !session_next(&self->session, now_ns, &message)) break;
         enum snapshot_failure failure = message_take(self, &message);
         if (failure != SNAPSHOT_FAILURES) {
             fail(self, failure, now_ns);
@@ -188,7 +189,14 @@ static void join_check(snapshot *self, line *line, uint64_t now_ns) {
     }
 }
 
-static void messages_publish(snapshot *self, ring_writer *raw, uint64_t now_ns) {
+/* What is held is as old as the attempt took: a gap, as long as any of it is still to come. */
+static void age_tell(snapshot *self, ring_writer *raw, uint64_t sequence, uint64_t now_ns) {
+    if (self->gap_told) return;
+    raw_publish_state(raw, RAW_GAP, sequence, 0, now_ns);
+    self->gap_told = 1;
+}
+
+static void messages_publish(snapshot *self, const line *line, ring_writer *raw, uint64_t now_ns) {
     uint64_t room = ring_room_inline(raw);
     if (room > EVENTS_PER_POLL) room = EVENTS_PER_POLL;
     if (!self->begun && room) {
@@ -206,8 +214,10 @@ static void messages_publish(snapshot *self, ring_writer *raw, uint64_t now_ns) 
         raw_publish(raw, &stamp, message + LENGTH_SIZE, length);
         self->offset += LENGTH_SIZE + length;
     }
-    if (!room || self->offset < self->size) return;
+    if (room < 2 || self->offset < self->size) return;
     raw_publish_state(raw, RAW_SNAPSHOT_END, self->sequence, (uint32_t)self->count, now_ns);
+    self->gap_told = 0;
+    if (line->expected > self->sequence) age_tell(self, raw, self->sequence, now_ns); /* before anybody acts on the books */
     self->wanted = 0;
     self->backoff_ns = self->backoff_ns_min;
     self->deadline_time_ns = now_ns + self->backoff_ns; /* should what was held tell of another loss */
@@ -223,69 +233,64 @@ static void event_pass(ring_writer *raw, const raw_event *held) {
     ring_commit_inline(raw);
 }
 
-/* What the snapshot says nothing of begins here: a gap that is still open is told anew. */
-static void covering_end(snapshot *self, ring_writer *raw, uint64_t now_ns) {
-    self->covering = 0;
-    if (self->gap_pending) raw_publish_state(raw, RAW_GAP, self->join, 0, now_ns);
-    self->gap_pending = 0;
-}
-
-/* A loss counts as far as it reaches behind the snapshot. 1 when it is told. */
-static int loss_pass(snapshot *self, ring_writer *raw, const raw_event *held) {
+/* A loss counts as far as it reaches behind the snapshot. */
+static void loss_pass(snapshot *self, ring_writer *raw, const raw_event *held) {
     uint64_t end = held->session_sequence + held->total;
-    if (self->covering && end <= self->join) return 0;
+    if (self->covering && end <= self->join) return;
     raw_event loss = *held;
     if (self->covering && loss.session_sequence < self->join) {
         loss.total = (uint32_t)(end - self->join);
         loss.session_sequence = loss.header.cause_sequence = self->join;
     }
     event_pass(raw, &loss);
+    self->gap_told = 0;
     self->wanted = 1;
-    return 1;
 }
 
-/* One held event; raw has room for two. */
-static void held_judge(snapshot *self, ring_writer *raw, const raw_event *held) {
-    uint64_t now_ns = held->header.ingress_time_ns;
+/* One held event; 1 when it is to pass. */
+static int held_judge(snapshot *self, ring_writer *raw, const raw_event *held, uint64_t now_ns) {
     switch (held->header.type) {
     case RAW_MESSAGE:
         if (self->covering && held->session_sequence < self->join) {
             if (!held->offset) self->counter[FEED_SNAPSHOT_COVERED]++;
-            return;
+            return 0;
         }
-        if (self->covering) covering_end(self, raw, now_ns);
-        break;
+        self->covering = 0;
+        age_tell(self, raw, held->session_sequence, now_ns);
+        return 1;
     case RAW_GAP:
-    case RAW_GAP_CLOSED:
-        if (!self->covering) break;
-        self->gap_pending = held->header.type == RAW_GAP;
-        return;
-    case RAW_GAP_LOST:
-        if (self->covering) self->gap_pending = 0;
-        loss_pass(self, raw, held);
-        return;
-    case RAW_SESSION: /* numbers begin anew */
-        self->covering = self->gap_pending = 0;
+        if (self->covering) return 0;
+        self->gap_told = 1;
+        return 1;
+    case RAW_GAP_CLOSED: return 0; /* told when the last of what is held has passed */
+    case RAW_SESSION: /* numbers begin anew, and with them the feed's gaps */
+        self->covering = self->gap_told = 0;
         self->wanted = held->session_sequence > 1;
-        break;
-    default: break;
+        return 1;
+    default: return 1;
     }
-    event_pass(raw, held);
+}
+
+/* Nothing is held any more: the feed's gap is the line's again. */
+static void drain_end(snapshot *self, const line *line, ring_writer *raw, uint64_t now_ns) {
+    if (line->gap_open != self->gap_told)
+        raw_publish_state(raw, line->gap_open ? RAW_GAP : RAW_GAP_CLOSED, line->expected, 0, now_ns);
+    self->gap_told = line->gap_open;
+    self->gaps_seen = self->counter[FEED_GAPS_LOST];
+    self->sessions_seen = self->counter[FEED_SESSIONS];
+    wait_begin(self);
 }
 
 static void held_drain(snapshot *self, const line *line, ring_writer *raw, uint64_t now_ns) {
     for (uint32_t i = 0; i < EVENTS_PER_POLL; i++) {
-        if (ring_room_inline(raw) < 2) break;
+        if (ring_room_inline(raw) < 2) break; /* for its age, and itself */
         const raw_event *held = ring_front_inline(&self->hold_out);
         if (!held) {
-            if (self->covering && line->gap_open) covering_end(self, raw, now_ns);
-            self->gap_pending = 0;
-            self->gaps_seen = self->counter[FEED_GAPS_LOST];
-            self->sessions_seen = self->counter[FEED_SESSIONS];
-            wait_begin(self);
+            drain_end(self, line, raw, now_ns);
             break;
         }
-        held_judge(self, raw, held);
+        if (held->header.type == RAW_GAP_LOST) loss_pass(self, raw, held);
+        else if (held_judge(self, raw, held, now_ns)) event_pass(raw, held);
         self->hold_out.next++;
     }
     ring_release_inline(&self->hold_out);
@@ -302,7 +307,7 @@ void snapshot_poll(snapshot *self, line *line, ring_writer *raw, uint64_t now_ns
         system_calls_count(self);
         break;
     case SNAPSHOT_JOINING: join_check(self, line, now_ns); break;
-    case SNAPSHOT_PUBLISHING: messages_publish(self, raw, now_ns); break;
+    case SNAPSHOT_PUBLISHING: messages_publish(self, line, raw, now_ns); break;
     case SNAPSHOT_DRAINING: held_drain(self, line, raw, now_ns); break;
     default: break;
     }

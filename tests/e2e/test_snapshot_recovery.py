@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -120,6 +121,94 @@ def test_any_loss_while_messages_flow_ends_with_the_venues_book(seed: int) -> No
     feed.assert_all_accounted()
     feed.close()
     venue.close()
+
+
+def flow_of(feed: RecoveringFeed, since: int) -> list[tuple[int, int, bool]]:
+    """What followers of norm see: type, order and whether it is stale; the snapshot's order 70 left out."""
+    events = feed.norm.events()[since:]
+    header = events["header"]
+    told = zip(header["type"].tolist(), events["order_ref"].tolist(), header["flags"].tolist(), strict=True)
+    return [(kind, ref, bool(flags & lib.FLAG_STALE)) for kind, ref, flags in told if ref != 70]
+
+
+def held_behind(server: ScriptedServer, *packets: bytes) -> tuple[RecoveringFeed, int]:
+    """A feed that held `packets` while its snapshot was made, and is live again; and where norm stood before."""
+    feed = RecoveringFeed(server.port, count=1)
+    feed.line.gap_timeout_ns = 60 * 10**9
+    feed.receive(live(8, add_order(1, locate=1)))
+    feed.until(lambda: int(feed.snapshot.state) == lib.SNAPSHOT_RECEIVING, "an attempt")
+    first = feed.norm.published
+    for data in packets:
+        feed.receive(data)
+    feed.until(lambda: feed.idle and not feed.is_stale(), "the end", meanwhile=server.serve)
+    feed.receive(live(int(feed.line.expected), add_order(90, locate=1)))
+    feed.settle()
+    server.close()
+    feed.close()
+    return feed, first
+
+
+ADDED, GAP, WHOLE, CLEAR = lib.NORM_ADD, lib.NORM_GAP, lib.NORM_WHOLE, lib.NORM_CLEAR
+FRESH = [(WHOLE, 0, False), (ADDED, 90, False)]
+
+
+def test_what_was_held_is_stale_and_what_comes_after_it_fresh() -> None:
+    """9 and 10 are covered; 11 and 12 are as old as the snapshot took, and only 13 is of now."""
+    server = ScriptedServer(accepted() + soup(b"S", add_order(70, locate=1)) + end(11))
+    feed, first = held_behind(server, *(live(n, add_order(n, locate=1)) for n in range(9, 13)))
+    late = [(GAP, 0, True), (ADDED, 11, True), (ADDED, 12, True)]
+    assert flow_of(feed, first) == [(CLEAR, 0, True), (WHOLE, 0, False), *late, *FRESH]
+
+
+def test_held_messages_that_the_snapshot_covers_make_nothing_stale() -> None:
+    server = ScriptedServer(accepted() + soup(b"S", add_order(70, locate=1)) + end(11))
+    feed, first = held_behind(server, *(live(n, add_order(n, locate=1)) for n in range(9, 11)))
+    assert flow_of(feed, first) == [(CLEAR, 0, True), *FRESH]
+
+
+def test_gap_that_opens_and_closes_among_what_was_held_ends_no_age() -> None:
+    """12 comes late: the line is whole before what it brought has gone out."""
+    server = ScriptedServer(accepted() + soup(b"S", add_order(70, locate=1)) + end(11))
+    order = (9, 10, 11, 13, 12, 14)
+    feed, first = held_behind(server, *(live(n, add_order(n, locate=1)) for n in order))
+    told = flow_of(feed, first)[2:]
+    assert [ref for kind, ref, _ in told if kind == ADDED] == [11, 12, 13, 14, 90]
+    assert all(stale for _, _, stale in told[:-2]) and told[-2:] == FRESH
+
+
+def test_session_that_begins_among_what_was_held_is_stale_up_to_now() -> None:
+    server = ScriptedServer(None)
+    new = [b"SIM0000002" + live(n, add_order(n, locate=1))[10:] for n in (1, 2)]
+    feed = RecoveringFeed(server.port, count=1)
+    feed.receive(live(8, add_order(1, locate=1)))
+    feed.until(lambda: int(feed.snapshot.state) == lib.SNAPSHOT_RECEIVING, "an attempt")
+    first = feed.norm.published
+    for data in (live(9)[:-2] + b"\xff\xff", *new):  # the end of one session, and another
+        feed.receive(data)
+    feed.until(lambda: feed.idle and not feed.is_stale(), "the new session", meanwhile=server.serve)
+    late = [(CLEAR, 0, False), (GAP, 0, True), (ADDED, 1, True), (ADDED, 2, True)]
+    assert flow_of(feed, first) == [*late, (WHOLE, 0, False)]
+    server.close()
+    feed.close()
+
+
+def test_snapshot_is_taken_in_steps_however_much_of_it_is_here() -> None:
+    count = 1000
+    script = accepted() + b"".join(soup(b"S", add_order(100 + n, locate=1)) for n in range(count)) + end(9)
+    server = ScriptedServer(script)
+    feed = RecoveringFeed(server.port, count=1)
+    feed.receive(live(8, add_order(1, locate=1)))
+    taken: list[int] = []
+
+    def look() -> None:
+        server.serve()
+        taken.append(int(feed.snapshot.count))
+
+    feed.until(lambda: feed.idle and not feed.is_stale(), "the snapshot", meanwhile=look)
+    assert max(taken) == count == len([ref for queue in feed.queues().values() for ref, _ in queue])
+    assert max(after - before for before, after in itertools.pairwise(taken)) <= 256
+    server.close()
+    feed.close()
 
 
 # ---- what may go wrong ---------------------------------------------------------------------------------------------
