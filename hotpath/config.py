@@ -23,6 +23,7 @@ from hotpath.user_code import absolute_reference, split_reference
 
 MICROS = 1_000_000
 SENDERS_MAX = 16  # INGRESS_SENDERS_MAX of ffi/include/ingress.h; a test holds the two equal
+IPC = "ipc://"
 EVERY_KEY = "hotpath config show prints a file with every key and its default"
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,23}$")]
@@ -273,7 +274,6 @@ class GatewayConfig(Section, frozen=True):
     timeout_ms: Milliseconds = 5000  # the venue is lost when nothing was heard for so long
     reconnect_ms_min: Milliseconds = 50  # after a cut; doubled at each failure,
     reconnect_ms_max: Milliseconds = 5000  # up to this
-    cancel_on_disconnect: bool = True
     intents_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 18  # order frames of one trading day
     intents_dir: str = ""  # of the intent file; on a tmpfs a store never waits for a disk. Empty: engine.state_dir
     latency_ns: WholeInt = 20_000  # paper: an order's way to the venue
@@ -492,8 +492,10 @@ def _check(config: Config, *, source: Path) -> None:
     if len(set(config.ingress.senders)) < len(config.ingress.senders):
         refuse("ingress.senders", "a name stands there twice: each sender has one stream")
     for key, endpoint in (("tap.endpoint", config.tap.endpoint), ("ingress.endpoint", config.ingress.endpoint)):
-        if endpoint and not endpoint.startswith("ipc://"):
+        if endpoint and not endpoint.startswith(IPC):
             refuse(key, f'"{endpoint}" is not an ipc://PATH: what leaves this machine needs a proxy that you trust')
+        elif endpoint and endpoint[len(IPC) :][:1] in ("", "*", "@"):
+            refuse(key, f'"{endpoint}" names no file: only the permissions of a file keep others from connecting')
     features = config.signal.features
     if bool(features.bar_ns) == bool(features.bar_trades):
         refuse("signal.features.bar_ns", "exactly one of bar_ns and bar_trades must be set; the other is 0")
@@ -570,6 +572,7 @@ def _check_seats(config: Config, refuse: Callable[[str, str], None]) -> None:
 
 
 def _check_strategies(config: Config, refuse: Callable[[str, str], None]) -> None:
+    hang_ms = config.engine.hang_ms
     for strategy in config.strategies:
         key = f"strategies.{strategy.name}"
         try:
@@ -581,6 +584,9 @@ def _check_strategies(config: Config, refuse: Callable[[str, str], None]) -> Non
                 f"{key}.heartbeat_ms",
                 f"must be above budget_ms ({strategy.budget_ms}): a call that is let run is silent",
             )
+        bound = "budget_ms" if strategy.budget_ms else "heartbeat_ms"  # of one call
+        if getattr(strategy, bound) >= hang_ms:
+            refuse(f"{key}.{bound}", f"must be below engine.hang_ms ({hang_ms}): its process would be ended before")
         for name, value in strategy.params.items():
             if not name.isidentifier():
                 refuse(f"{key}.params", f"{name!r} cannot be a name in Python")
@@ -593,6 +599,9 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
 
     def absolute(path: str) -> str:
         return str((folder / Path(path).expanduser()).resolve()) if path else ""
+
+    def absolute_endpoint(address: str) -> str:
+        return f"{IPC}{absolute(address.removeprefix(IPC))}" if address else ""
 
     replace = msgspec.structs.replace
     return replace(
@@ -610,6 +619,8 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
             intents_dir=absolute(config.gateway.intents_dir),
         ),
         refdata=replace(config.refdata, path=absolute(config.refdata.path)),
+        tap=replace(config.tap, endpoint=absolute_endpoint(config.tap.endpoint)),
+        ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),
         strategies=[replace(each, code=absolute_reference(each.code, folder)) for each in config.strategies],
     )
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Literal
 
+from hotpath.config import SEGMENT_WORDS
 from hotpath.errors import ConfigError
 from hotpath.generated import write_generated_day
 
@@ -237,6 +239,11 @@ def write_strategy(name: str, *, kind: Kind, into: Path) -> NewStrategy:
         raise ConfigError(
             f"{name!r} cannot be a strategy's name",
             next_step="small letters, digits and _, a letter first, at most 24: it names a file, a class and a seat",
+        )
+    if name in SEGMENT_WORDS or name in sys.stdlib_module_names:
+        whose = "a word of the engine's" if name in SEGMENT_WORDS else "the name of a module of Python's"
+        raise ConfigError(
+            f"{name!r} cannot be a strategy's name: it is {whose}", next_step=f"choose another one, as my_{name}"
         )
     folder = into / name
     if folder.exists():

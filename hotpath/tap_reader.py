@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
 import zmq
 
 from ffi.dtypes import dtype_of, layout_hash
-from hotpath.errors import SegmentMismatchError, StageError
+from hotpath.errors import ConfigError, SegmentMismatchError, StageError
 from hotpath.event_view import Seen, slots_of
 from hotpath.tap import MAGIC, NO_SYMBOL, STATUS_TOPIC, topic_of
 from hotpath.topology import ring_table
@@ -41,6 +40,21 @@ class NewRun:
     run_epoch: int
 
 
+class _RingStatus(msgspec.Struct):
+    """How far the tap has read a ring."""
+
+    lost: int
+
+
+class _Status(msgspec.Struct):
+    """What a tap says of itself once a second."""
+
+    engine: str
+    run_epoch: int
+    layout_hash: str
+    rings: dict[str, _RingStatus]
+
+
 @dataclass
 class _Progress:
     """Where a topic, and the losses of a ring, stood."""
@@ -62,7 +76,10 @@ class TapReader:
         symbols: tuple[str, ...] = (),
         queue_frames_max: int = QUEUE_FRAMES_MAX,
     ) -> None:
-        """Only events of `rings` and `symbols` are sent here; those that concern no instrument always are."""
+        """Only events of `rings` and `symbols` are sent here; those that concern no instrument always are.
+
+        Raises ConfigError for what is no endpoint.
+        """
         self.endpoint = endpoint
         self._context = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
@@ -73,18 +90,33 @@ class TapReader:
             for topic in chosen:
                 self._socket.subscribe(topic)
         self._socket.subscribe(STATUS_TOPIC)
-        self._socket.connect(endpoint)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigError(
+                f"{endpoint}: no tap can be read there: {(error.strerror or str(error)).lower()}",
+                next_step="name the tap's socket: ipc://PATH",
+            ) from None
         self._rings = rings
         self._known = _Progress()
 
     def read(self, *, timeout_ms: int) -> list[Seen | Loss | NewRun]:
-        """What the next frame brought; empty when none came in time. Raises SegmentMismatchError for another layout."""
+        """What the next frame brought; empty when none came in time.
+
+        Raises SegmentMismatchError for another layout, StageError for what no tap would send.
+        """
         if not self._socket.poll(timeout_ms):
             return []
         parts = self._socket.recv_multipart()
-        if parts[0] == STATUS_TOPIC:
-            return list(self._status(msgspec.json.decode(parts[1])))
-        return list(self._frame(*parts))
+        try:
+            if parts[0] == STATUS_TOPIC:
+                _, text = parts
+                return list(self._status(msgspec.json.decode(text, type=_Status)))
+            topic, head, data = parts
+            return list(self._frame(topic, head, data))
+        except (ValueError, msgspec.MsgspecError):  # too many parts or too few, or of another size
+            raise StageError(f"{self.endpoint}: speaks something else than the tap does") from None
 
     def close(self) -> None:
         """Leave the tap."""
@@ -97,17 +129,17 @@ class TapReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _status(self, status: dict[str, Any]) -> Iterator[Loss | NewRun]:
-        _check_layout(self.endpoint, int(status["layout_hash"], 16))
-        yield from self._of_run(status["engine"], status["run_epoch"])
-        for ring, state in status["rings"].items():
+    def _status(self, status: _Status) -> Iterator[Loss | NewRun]:
+        _check_layout(self.endpoint, int(status.layout_hash, 16))
+        yield from self._of_run(status.engine, status.run_epoch)
+        for ring, state in status.rings.items():
             if ring in self._rings:
-                yield from self._lost_at_tap(ring, state["lost"])
+                yield from self._lost_at_tap(ring, state.lost)
 
     def _frame(self, topic: bytes, head: bytes, data: bytes) -> Iterator[Seen | Loss | NewRun]:
-        frame = np.frombuffer(head, dtype_of("tap_frame"))[0]
+        (frame,) = np.frombuffer(head, dtype_of("tap_frame"))
         if int(frame["magic"]) != MAGIC:
-            raise StageError(f"{self.endpoint}: speaks something else than the tap does")
+            raise ValueError(f"magic {int(frame['magic']):x}")
         _check_layout(self.endpoint, int(frame["layout_hash"]))
         ring, symbol = topic.decode().rstrip("/").split("/", 1)
         yield from self._of_run(frame["engine"].decode(), int(frame["run_epoch"]))

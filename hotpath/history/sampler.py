@@ -101,8 +101,16 @@ class RunSampler:
         self._thread.join()
         self._sample()
         for file in self._files:
-            file.close()
+            self._close(file)
         self._view.close()
+
+    def _close(self, file: TextIO) -> None:
+        """What could not be written before may fail once more here; the file is closed all the same."""
+        try:
+            file.close()
+        except OSError as error:
+            if not self.trouble:
+                self._fail(error)
 
     def finish(self, report: RunReport) -> None:
         """Put the report of the whole run beside its samples."""

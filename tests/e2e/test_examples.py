@@ -84,7 +84,7 @@ def test_what_new_strategy_makes_runs_and_passes_its_test(kind: str, tmp_path: P
     assert msgspec.json.decode(shown.stdout)["notices"] == []
 
 
-@pytest.mark.parametrize("name", ["Capital", "1st", "a b", "../up", "class", "x" * 30, ""])
+@pytest.mark.parametrize("name", ["Capital", "1st", "a b", "../up", "class", "signal", "risk", "json", "x" * 30, ""])
 def test_a_name_that_cannot_be_one_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be a strategy's name"):
         write_strategy(name, kind="event", into=tmp_path)

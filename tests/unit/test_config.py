@@ -23,6 +23,7 @@ from hotpath.config import (
 from hotpath.errors import ConfigError
 
 FILE = Path("engine.toml")
+STRATEGY = '[[strategies]]\nname = "s"\naccount = 1\nstrategy = 9\nclass = "s.py:S"\n'
 
 
 def refusal(text: str) -> str:
@@ -35,7 +36,6 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
     config = parse_config("", source=FILE)
     assert config.feed.kind == "none"
     assert config.gateway.kind == "paper"
-    assert config.gateway.cancel_on_disconnect
     assert config.risk.gross_value_micros_max == 1_000_000 * 1_000_000
 
 
@@ -61,6 +61,18 @@ def test_empty_file_is_the_defaults_and_they_are_safe() -> None:
         ('[ingress]\nsenders = ["a name"]', "engine.toml:2: ingress.senders"),
         ('[ingress]\nendpoint = "tcp://*:1"', 'engine.toml: ingress.endpoint: "tcp://*:1" is not an ipc://PATH'),
         ('[tap]\nendpoint = "tcp://*:1"', 'engine.toml: tap.endpoint: "tcp://*:1" is not an ipc://PATH'),
+        ('[tap]\nendpoint = "ipc://@tap"', 'engine.toml: tap.endpoint: "ipc://@tap" names no file'),
+        ('[tap]\nendpoint = "ipc://*"', 'engine.toml: tap.endpoint: "ipc://*" names no file'),
+        ('[ingress]\nendpoint = "ipc://"', 'engine.toml: ingress.endpoint: "ipc://" names no file'),
+        ("[gateway]\ncancel_on_disconnect = true", "engine.toml:2: gateway.cancel_on_disconnect: unknown key"),
+        (
+            f"[engine]\nhang_ms = 200\n{STRATEGY}budget_ms = 200",
+            "engine.toml: strategies.s.budget_ms: must be below engine.hang_ms (200)",
+        ),
+        (
+            f"[engine]\nhang_ms = 1000\n{STRATEGY}budget_ms = 0",
+            "engine.toml: strategies.s.heartbeat_ms: must be below engine.hang_ms (1000)",
+        ),
         ("[tap]\ninterval_ms = 0", "engine.toml:2: tap.interval_ms: expected `int` >= 1, got 0"),
         ("[rings]\nnorm = 100", "engine.toml: rings.norm: 100 is not a power of two"),
         (
@@ -111,11 +123,14 @@ def test_file_of_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "engine.toml").write_text(
         '[feed]\nkind = "file"\npath = "day.itch"\n[refdata]\npath = "/etc/refdata.json"\n'
+        '[tap]\nendpoint = "ipc://run/e.tap"\n[ingress]\nendpoint = "ipc:///run/e.in"\n'
     )
     config = load_config(tmp_path / "engine.toml")
     assert config.feed.path == str(tmp_path / "day.itch")
     assert config.refdata.path == "/etc/refdata.json"
     assert config.engine.state_dir == str(tmp_path / "var")
+    assert config.tap.endpoint == f"ipc://{tmp_path}/run/e.tap"
+    assert config.ingress.endpoint == "ipc:///run/e.in"
 
 
 def test_rendered_configuration_loads_to_the_same(tmp_path: Path) -> None:

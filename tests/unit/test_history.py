@@ -18,13 +18,14 @@ from hdrh.log import HistogramLogReader
 
 from ffi import lib
 from hotpath import histograms
+from hotpath.engine import engine_memory
 from hotpath.errors import HistoryError
 from hotpath.history.make import ReportOptions, find_run, write_report
 from hotpath.history.page import render_page
 from hotpath.history.reader import read_history
-from hotpath.history.sampler import RUNS_KEPT, SAMPLES, forget_old_runs
+from hotpath.history.sampler import RUNS_KEPT, SAMPLES, RunSampler, forget_old_runs
 from hotpath.history.summary import drawdown, summarise
-from hotpath.replay import ReplayOptions, replay_file
+from hotpath.replay import ReplayOptions, replay_file, replay_spec
 from hotpath.report import RunReport
 from tests.support.busy import busy_config_file
 from tests.support.synthetic import write_synthetic_day
@@ -270,3 +271,18 @@ def test_run_whose_samples_cannot_be_kept_goes_on_and_says_so(tmp_path: Path) ->
     assert done.outcome == "finished" and done.count("feed", "messages") == 5_000
     assert any("is no longer sampled" in notice for notice in done.notices)
     assert msgspec.json.encode(done)
+
+
+def test_disk_that_is_full_ends_the_sampling_and_not_the_run(tmp_path: Path, engine: str) -> None:
+    """What cannot be flushed fails a second time where the file is closed."""
+    day = write_synthetic_day(tmp_path / "day.itch", messages=500)
+    spec = replay_spec(day, ReplayOptions(engine_name=engine), state_dir=tmp_path)
+    sampler = RunSampler(spec, tmp_path / "runs", interval_seconds=60.0)
+    with engine_memory(spec):
+        sampler.begin()
+        assert sampler.trouble == ""
+        sampler._files[0].close()
+        with Path("/dev/full").open("w") as full:
+            sampler._files[0] = full
+            sampler.end()
+            assert "No space left on device" in sampler.trouble and full.closed
