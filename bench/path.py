@@ -26,7 +26,7 @@ from ffi import ffi, lib
 from hotpath.engine import EngineSpec
 from hotpath.host import spin_control
 from hotpath.report import RunReport, collect_report
-from hotpath.supervisor import Supervisor, supervise
+from hotpath.supervisor import EngineName, Supervisor, supervise
 
 INSTRUMENTS = 64
 LIVE_ORDERS = 50_000
@@ -74,7 +74,6 @@ def run_one_core(options: Options) -> Finding:
         )
         spec = bench_spec(config, feed_instruments(path), cpu=options.engine_cpu)
         interval_ns = 10**9 // rate
-        supervisor = Supervisor(spec, arm=True)
         reports: list[RunReport] = []
 
         def finished() -> bool:
@@ -84,7 +83,9 @@ def run_one_core(options: Options) -> Finding:
         def collect() -> None:
             reports.append(collect_report(supervisor.memory, seconds=messages / rate))
 
-        outcome = supervise(supervisor, until=finished, before_removal=collect)
+        with EngineName(config):
+            supervisor = Supervisor(spec, arm=True)
+            outcome = supervise(supervisor, until=finished, before_removal=collect)
         control = spin_control(duration_ns=300_000_000, interval_ns=interval_ns, cpu=options.engine_cpu)
     if outcome.failed:
         raise BenchError(outcome.reason)

@@ -107,7 +107,11 @@ def stage(
 ) -> None:
     """Run one process of an engine whose supervisor is already there. For supervisors and for debugging."""
     # The stage process must import none of this module: it takes the place of this process.
-    os.execv(sys.executable, [sys.executable, "-m", "hotpath.stage_process", name, str(run_file)])
+    from hotpath.spawn import module_command, module_environment
+
+    os.execve(
+        sys.executable, module_command("hotpath.stage_process", name, str(run_file.resolve())), module_environment()
+    )
 
 
 @app.command()

@@ -74,7 +74,7 @@ class EngineConfig(Section, frozen=True):
     lock_memory: bool = True
     calendar: str = ""  # of the reference data; empty: the only one there
     trading_date: Annotated[str, Meta(pattern=r"^(auto|\d{4}-\d{2}-\d{2})$")] = "auto"
-    restarts_max: WholeInt = 5  # of the gateway; the death of another stage ends the run
+    restarts_max: WholeInt = 5  # of the gateway, and of each strategy that may be; another stage's death ends the run
     hang_ms: Milliseconds = 5000  # a process without a heartbeat for so long counts as hung
 
 

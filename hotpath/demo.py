@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from hotpath.errors import VenueError
 from hotpath.report import RunReport
 from hotpath.run import RunOptions, run_configured
 from hotpath.scratch import scratch_folder
+from hotpath.spawn import module_command, module_environment
 from hotpath.stages import intents_path
 from hotpath.supervisor import Outcome
 from hotpath.venues.config import AccountConfig, SimulatorConfig
@@ -115,11 +115,13 @@ def running_simulator(config: SimulatorConfig, folder: Path) -> Iterator[Running
     settings = [f"--set={key}={json.dumps(value)}" for key, value in msgspec.to_builtins(config).items()]
     with (folder / "simulator.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hotpath.venues", *settings],
+            module_command("hotpath.venues", f"--parent={os.getpid()}", *settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env=module_environment(),
+            start_new_session=True,  # Ctrl-C is the demo's to answer: the engine leaves before its venue
         )
     try:
         assert process.stdout is not None, "asked for above"

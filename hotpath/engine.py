@@ -117,6 +117,7 @@ class EngineMemory:
             self._create_pages()
             for ring in spec.rings:
                 self._create_ring(ring)
+            self._create_stage_pages()
         except BaseException:
             self.unlink()
             raise
@@ -147,10 +148,6 @@ class EngineMemory:
         if spec.lockstep:
             lockstep = self._create_page("lockstep", lib.SEGMENT_LOCKSTEP, "lockstep_page")
             lockstep.cast("lockstep_page *").strategies = len(spec.config.strategies)
-        for stage in STAGES:
-            self._create_page(f"stage.{stage}", lib.SEGMENT_STAGE, "stage_page")
-            hops = self._create_page(f"hops.{stage}", lib.SEGMENT_HISTOGRAMS, "histogram", lib.HOPS_MAX)
-            name_histograms(hops)
         for index, seat in enumerate(spec.config.seats):
             page = self._create_page(seat_segment(seat.name), lib.SEGMENT_SEAT, "seat_page")
             fill_seat_page(page.cast("seat_page *"), seat, index)
@@ -160,12 +157,21 @@ class EngineMemory:
             publish_endpoints(table, spec.endpoints)
         for name in spec.endpoints:
             self._create_page(side_segment(name), lib.SEGMENT_STAGE, "stage_page")
+        if spec.journal:
+            self._create_page(side_segment("journal"), lib.SEGMENT_STAGE, "stage_page")
         for strategy in spec.config.strategies:
             self._create_page(side_segment(strategy.name), lib.SEGMENT_STAGE, "stage_page")
             answer = self._create_page(answer_segment(strategy.name), lib.SEGMENT_HISTOGRAMS, "histogram")
             name_histogram(answer.cast("histogram *"), "strategy_answer")
         for each in spec.placement.places:
             self._create_page(f"bell.{each.process}", lib.SEGMENT_DOORBELL, "doorbell")
+
+    def _create_stage_pages(self) -> None:
+        """Last: whoever looks from outside begins with these, and finds all the rest when they are there."""
+        for stage in STAGES:
+            hops = self._create_page(f"hops.{stage}", lib.SEGMENT_HISTOGRAMS, "histogram", lib.HOPS_MAX)
+            name_histograms(hops)
+            self._create_page(f"stage.{stage}", lib.SEGMENT_STAGE, "stage_page")
 
     def _create_ring(self, ring: Ring) -> None:
         capacity = ring.capacity(self.spec.config.rings)

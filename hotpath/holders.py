@@ -4,9 +4,10 @@
     /dev/shm/.hotpath.session.<address>.<port>.<user>.lock    the gateway's process, for its life
     <state_dir>/<engine>.lock                           the supervisor: state_dir may be shared where /dev/shm is not
 
-A lock is flock(2): the kernel gives it back when its holder dies, however it dies, and there is nothing to
-clean up. What the file says is for people: who holds it, since when. Across hosts there is no such lock; a
-venue ends the older of two sessions of one user, and that is the fence there (docs/gateway.md).
+A lock is flock(2): the kernel gives it back when its holder dies, however it dies. The file that a killed holder
+leaves locks nobody out; those in /dev/shm are removed by whoever starts an engine next. What the file says is for
+people: who holds it, since when. Across hosts there is no such lock; a venue ends the older of two sessions of one
+user, and that is the fence there (docs/gateway.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from hotpath.errors import HeldError
 from hotpath.segments import SHM_FOLDER, process_start_time
 
 HOLDER_BYTES_MAX = 4096
+UNSIGNED_SECONDS = 60.0  # a lock file without a holder's mark is that old before it is taken for left behind
+REAPED_TRIES = 50  # for who wants a lock whose file is just being removed
+REAPED_SECONDS = 0.002  # between two of them
 UDP_TABLES = ("/proc/net/udp", "/proc/net/udp6")
 
 
@@ -55,6 +59,7 @@ def hold(path: Path, what: str, *, note: str = "", next_step: str = "") -> Hold:
 
     `what` is what is held, as "an engine named demo"; `note` is kept for those who find it taken.
     """
+    tries = 0
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -66,12 +71,52 @@ def hold(path: Path, what: str, *, note: str = "", next_step: str = "") -> Hold:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             held_by = describe_holder(os.pread(descriptor, HOLDER_BYTES_MAX, 0))
+            reaped = _left_behind(descriptor)
             os.close(descriptor)
+            if reaped and tries < REAPED_TRIES:  # reap_locks has it, for as long as it takes to remove it
+                tries += 1
+                time.sleep(REAPED_SECONDS)
+                continue
             raise HeldError(f"{what} is held already, by {held_by}", next_step=next_step) from None
         if _names(path, descriptor):
             _sign(descriptor, note)
             return Hold(path, descriptor)
         os.close(descriptor)  # its holder removed the file between our open and our lock
+
+
+def reap_locks(folder: Path = SHM_FOLDER) -> list[str]:
+    """Remove this user's lock files whose holders were killed; returns their names.
+
+    Whoever has the lock may remove the file, and nobody else: one who opened it before finds, once it has the lock,
+    that the path leads elsewhere, and makes a new one.
+    """
+    reaped = []
+    for path in sorted(folder.glob(".hotpath.*.lock")):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue  # gone meanwhile, or another user's
+        try:
+            if os.fstat(descriptor).st_uid != os.getuid() or not _left_behind(descriptor):
+                continue
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _names(path, descriptor):
+                path.unlink()
+                reaped.append(path.name)
+        except BlockingIOError:
+            continue  # what its holder said cannot be seen from here, as in another container; it lives
+        finally:
+            os.close(descriptor)
+    return reaped
+
+
+def _left_behind(descriptor: int) -> bool:
+    """Whether the one who signed a lock file is dead. It is a hint, the lock is the truth."""
+    try:
+        holder = json.loads(os.pread(descriptor, HOLDER_BYTES_MAX, 0))
+        return process_start_time(int(holder["pid"])) != int(holder["start_time"])
+    except (ValueError, KeyError, TypeError):
+        return time.time() - os.fstat(descriptor).st_mtime > UNSIGNED_SECONDS
 
 
 def describe_holder(text: bytes) -> str:

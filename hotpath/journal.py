@@ -7,14 +7,18 @@
 
 It gates the rings whose loss would make replay impossible (commands, executions, refusals, turn records)
 and observes those that must never wait for it (raw, norm, signals); what it lost there is counted, and a
-recording with a hole says so. Writing is buffered: what a crash of the machine may cost is one second.
+recording with a hole says so. It beats as every process does: one that hangs, as on a disk that does not answer,
+is ended before the rings that wait for it hold up the path for long. Writing is buffered: what a crash of the
+machine may cost is one second.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
@@ -27,12 +31,13 @@ from ffi.dtypes import dtype_of
 from hotpath import host, segments
 from hotpath.engine import EngineSpec
 from hotpath.errors import CaptureError, HotpathError
-from hotpath.run_file import read_run_file
-from hotpath.topology import Ring
+from hotpath.run_file import RunFile, read_run_file
+from hotpath.topology import CLOCK_SEGMENT, Ring, side_segment
 
 BATCH = 4096
 IDLE_SECONDS = 0.001
 FLUSH_SECONDS = 1.0
+NO_CPU = 0xFFFFFFFF
 EVENT_OF_RING = {
     "raw": "raw_event",
     "norm": "norm_event",
@@ -42,6 +47,8 @@ EVENT_OF_RING = {
     "reject": "exec_event",
     "intake": "request_event",
 }
+
+OWNER_ONLY = 0o077  # umask: an order flow is nobody else's to read
 
 _told_to_stop = False
 
@@ -113,17 +120,25 @@ def run_journal(run_path: Path, folder: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     host.die_with_parent()
+    os.umask(OWNER_ONLY)
     refuse_earlier_recording(folder)
     run, spec = read_run_file(run_path)
+    page = _attach(spec, run, side_segment("journal"), lib.SEGMENT_STAGE, writable=True)
+    clock = _attach(spec, run, CLOCK_SEGMENT, lib.SEGMENT_CLOCK)
+    announce = partial(lib.stage_announce, page.cast("stage_page *"))
+    beat = partial(lib.stage_beat, page.cast("stage_page *"), clock.cast("clock_page *"))
+    beat()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_bytes(run_path.read_bytes())
     np.save(folder / "instruments.npy", spec.instruments)
     recorded = [ring for ring in spec.rings if "journal" in (*ring.gating, *ring.observers)]
     logs = [RingLog(spec, ring, run_epoch=run.run_epoch, folder=folder) for ring in recorded]
+    announce(lib.STAGE_READY, os.getpid(), NO_CPU)
     flushed = time.monotonic()
     while not _told_to_stop:
         if not sum(log.drain() for log in logs):
             time.sleep(IDLE_SECONDS)
+        beat()
         if time.monotonic() - flushed > FLUSH_SECONDS:
             flushed = time.monotonic()
             for log in logs:
@@ -132,7 +147,12 @@ def run_journal(run_path: Path, folder: Path) -> int:
         log.close()
     end = {log.name: {"events": log.events, "lost": log.lost} for log in logs}
     (folder / "end.json").write_bytes(msgspec.json.encode(end))
+    announce(lib.STAGE_STOPPED, os.getpid(), NO_CPU)
     return 0
+
+
+def _attach(spec: EngineSpec, run: RunFile, segment: str, kind: int, *, writable: bool = False) -> segments.Segment:
+    return segments.attach(spec.name, segment, kind, writable=writable, run_epoch=run.run_epoch)
 
 
 def main(arguments: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 half a ring behind          positions are only reduced, until it is less than a quarter behind
 lapped where it observes    halted: the recording has a hole
-dead                        halted, and the rings that waited for it wait no more
+dead, or hung               halted, and the rings that waited for it wait no more
 """
 
 from __future__ import annotations

@@ -34,11 +34,12 @@ from hotpath.runs import load_instruments, next_rolls, traded_table
 from hotpath.scratch import scratch_folder
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.strategy_host import StrategyHost, summary
-from hotpath.supervisor import Supervisor, supervise
+from hotpath.supervisor import EngineName, StopSignals, Supervisor, supervise
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 SAMPLE_SECONDS = 0.1  # flat out, a day goes by in seconds
 SLICE_NS = 200_000_000
+STOPPED = "the replay was stopped before its end"
 UNDATED = date(2000, 1, 3)  # a Monday: the trading date of a file that does not tell
 
 
@@ -58,13 +59,13 @@ class ReplayOptions:
 def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None = None) -> RunReport:
     """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes
     of a file or packets of a capture."""
-    with scratch_folder("replay") as scratch:
+    with StopSignals() as stop, scratch_folder("replay") as scratch:
         spec = replay_spec(path, options, state_dir=scratch)
         sampler = RunSampler(spec, options.out / "runs" if options.out else None, interval_seconds=SAMPLE_SECONDS)
         if spec.config.engine.topology == "fused":
-            report = _replay_here(spec, options, sampler, progress)
+            report = _replay_here(spec, options, sampler, progress, stop)
         else:
-            report = _replay_supervised(spec, options, sampler)
+            report = _replay_supervised(spec, options, sampler, stop)
         report.outcome = "finished"
         report.order_log_sha256 = order_log_digest(intents_path(spec.config))
         if options.out is not None:
@@ -136,7 +137,9 @@ def date_of_name(name: str) -> date | None:
     return None
 
 
-def _replay_here(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, progress: Progress | None) -> RunReport:
+def _replay_here(
+    spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, progress: Progress | None, stop: StopSignals
+) -> RunReport:
     """All four stages in this process."""
     with engine_memory(spec) as memory:
         stages = ProcessStages(
@@ -152,6 +155,8 @@ def _replay_here(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, 
         started = time.perf_counter()
         result = lib.DUTY_SLICE_OVER
         while result in (lib.DUTY_SLICE_OVER, lib.DUTY_STRATEGIES):
+            if stop.set:
+                break
             result = stages.run(SLICE_NS)
             while result == lib.DUTY_STRATEGIES:
                 _strategies_turn(strategies, stages.duty.lockstep)
@@ -164,6 +169,8 @@ def _replay_here(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, 
         notices = cut_notices(strategies)
         stages.close()
         sampler.end()
+        if stop.set:
+            raise StageError(STOPPED)
         if result != lib.DUTY_FINISHED:
             raise StageError(f"the replay ended early (duty result {result})")
         report = collect_report(memory, seconds=seconds)
@@ -196,9 +203,8 @@ def _progress_of(feed: Any) -> tuple[int, int]:
     return int(feed.source.offset), int(feed.source.size)
 
 
-def _replay_supervised(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler) -> RunReport:
+def _replay_supervised(spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, stop: StopSignals) -> RunReport:
     """The stages in the processes of their topology."""
-    supervisor = Supervisor(spec, arm=True, messages_per_round=options.messages_per_round)
     reports: list[RunReport] = []
     started = time.perf_counter()
 
@@ -206,10 +212,14 @@ def _replay_supervised(spec: EngineSpec, options: ReplayOptions, sampler: RunSam
         sampler.end()
         reports.append(collect_report(supervisor.memory, seconds=time.perf_counter() - started))
 
-    try:
-        outcome = supervise(supervisor, until=lambda: False, when_started=sampler.begin, before_removal=collect)
-    finally:
-        sampler.end()
+    with EngineName(spec.config):
+        supervisor = Supervisor(spec, arm=True, messages_per_round=options.messages_per_round)
+        try:
+            outcome = supervise(supervisor, until=lambda: stop.set, when_started=sampler.begin, before_removal=collect)
+        finally:
+            sampler.end()
+    if stop.set:
+        raise StageError(STOPPED)
     if outcome.failed:
         raise StageError(f"the replay failed: {outcome.reason}")
     reports[0].notices = supervisor.notices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -9,14 +10,17 @@ from pathlib import Path
 
 from hotpath import host
 from hotpath.config import Config, load_config
+from hotpath.errors import HotpathError
 from hotpath.history.sampler import RunSampler, runs_folder
 from hotpath.latch import clear_latch
 from hotpath.recordings import keep_intents
 from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
-from hotpath.scratch import reap_scratch
+from hotpath.scratch import reap_leftovers
 from hotpath.stages import intents_path
-from hotpath.supervisor import Outcome, StopSignals, Supervisor, supervise
+from hotpath.supervisor import EngineName, Outcome, StopSignals, Supervisor, supervise
+
+OWNER_ONLY = 0o077  # umask: what an engine trades is nobody else's to read
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,6 @@ def run_engine(config_path: Path, options: RunOptions) -> tuple[Outcome, RunRepo
     config = load_config(config_path)
     if options.topology:
         config = with_engine(config, topology=options.topology)
-    if options.clear_kill:
-        clear_latch(config, reason=options.clear_kill)
     return run_configured(config, options)
 
 
@@ -55,7 +57,19 @@ def intents_note(config: Config) -> list[str]:
 
 def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunReport]:
     """The same with a configuration that is already loaded."""
-    reap_scratch()
+    reap_leftovers()
+    before = os.umask(OWNER_ONLY)
+    try:
+        with StopSignals() as stop, EngineName(config):  # its name first: what lies under it may be a running engine's
+            if options.clear_kill:
+                clear_latch(config, reason=options.clear_kill)
+            return _run_named(config, options, stop)
+    finally:
+        os.umask(before)
+
+
+def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[Outcome, RunReport]:
+    """A run, by the process that has the engine's name."""
     spec = live_spec(config, journal=options.record is not None)
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
@@ -73,28 +87,31 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
     def ready() -> None:
         nonlocal started
         started = time.monotonic()
-        sampler.begin()
+        try:
+            sampler.begin()
+        except HotpathError as error:  # the run matters, its picture does not
+            print(f"note: the run is not sampled: {error}", file=sys.stderr)
         for line in supervisor.remarks():
             print(f"note: {line}", file=sys.stderr)
 
-    with StopSignals() as stop:  # before there is memory to be left behind
-        supervisor = Supervisor(spec, arm=options.arm, record=options.record)
+    def over() -> bool:
+        return stop.set or (options.seconds is not None and elapsed() > options.seconds)
 
-        def over() -> bool:
-            return stop.set or (options.seconds is not None and elapsed() > options.seconds)
+    supervisor = Supervisor(spec, arm=options.arm, record=options.record)
+    try:
+        if options.watch:
+            from hotpath.screen import live_screen
 
-        try:
-            if options.watch:
-                from hotpath.screen import live_screen
-
-                with live_screen(spec.name) as refresh:
-                    outcome = supervise(
-                        supervisor, until=over, each=refresh, when_started=ready, before_removal=collect
-                    )
-            else:
-                outcome = supervise(supervisor, until=over, when_started=ready, before_removal=collect)
-        finally:
-            sampler.end()
+            with live_screen(spec.name) as refresh:
+                outcome = supervise(supervisor, until=over, each=refresh, when_started=ready, before_removal=collect)
+        else:
+            outcome = supervise(supervisor, until=over, when_started=ready, before_removal=collect)
+    except BaseException:  # there will be no report to tell them
+        for line in supervisor.notices:
+            print(f"note: {line}", file=sys.stderr)
+        raise
+    finally:
+        sampler.end()
     if options.record is not None:
         keep_intents(spec, options.record)
     report = reports[0]

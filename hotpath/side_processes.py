@@ -46,9 +46,10 @@ class SideProcess:
 
 def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> tuple[SideProcess, ...]:
     """Those that this run has, in the order in which they are started."""
-    table = []
+    table: list[SideProcess] = []
     if record is not None:
-        table.append(SideProcess("journal", ("hotpath.journal", str(run_path), str(record)), "halt", around=True))
+        recorder = ("hotpath.journal", str(run_path), str(record))
+        table.append(SideProcess("journal", recorder, "halt", around=True, page=side_segment("journal")))
     if spec.tap:
         table.append(
             SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))

@@ -371,10 +371,14 @@ class StrategyHost:
 
     def close(self) -> None:
         """Give the seat's lock back, and the memory."""
+        self.let_go_of_lock()
+        self._kept.clear()
+
+    def let_go_of_lock(self) -> None:
+        """Close it in this process. A process that was forked from it calls this, or it would keep the seat taken."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-        self._kept.clear()
 
 
 def summary(error: BaseException) -> str:

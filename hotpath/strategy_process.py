@@ -42,15 +42,16 @@ def run_strategy(name: str, run_path: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to answer
     signal.signal(signal.SIGTERM, _stop)
     faulthandler.enable()  # the supervisor ends one that hangs by SIGABRT: its log then says where it hung
-    host.die_with_parent()
+    host.die_with_parent(signal.SIGKILL)  # one that hangs answers no other; nobody is left to tell it again
     host.set_thread_name(name)
     run, spec = read_run_file(run_path)
     config = strategy_named(spec, name)
-    cpu = config.cpu if config.cpu is not None else free_cpu(spec)
-    denial = host.pin(cpu) if cpu is not None else None
-    if denial is not None:
+    if config.cpu is None:
+        host.stand_aside(spec.placement)
+    elif (denial := host.pin(config.cpu)) is not None:
         print(f"{name}: {denial}", file=sys.stderr, flush=True)
     strategy = StrategyHost(spec, config, run_epoch=run.run_epoch)
+    os.register_at_fork(after_in_child=strategy.let_go_of_lock)
     gc.collect()
     gc.freeze()
     if spec.lockstep:
@@ -64,13 +65,6 @@ def strategy_named(spec: EngineSpec, name: str) -> StrategyConfig:
         if config.name == name:
             return config
     raise ConfigError(f"strategies.{name}: this run has no such strategy")
-
-
-def free_cpu(spec: EngineSpec) -> int | None:
-    """A processor that no process of the path was given; None: leave the choice to the kernel."""
-    taken = {place.cpu for place in spec.placement.places}
-    free = sorted(set(os.sched_getaffinity(0)) - taken)
-    return free[0] if free and None not in taken else None
 
 
 def _run_live(strategy: StrategyHost, config: StrategyConfig, spec: EngineSpec, run: RunFile) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 
 from ffi import lib
 from ffi.dtypes import enum_names
@@ -33,10 +32,8 @@ def cut_reason(memory: EngineMemory, child: Child) -> str:
 
 def end_cut_off(child: Child) -> None:
     """End a strategy that was cut off; one that does not go by itself says first where it is."""
-    try:
-        child.process.wait(timeout=GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.process.send_signal(signal.SIGABRT)
+    if not child.wait(GRACE_SECONDS):
+        child.tell(signal.SIGABRT)
         child.end(seconds=GRACE_SECONDS)
 
 

@@ -9,12 +9,16 @@ What it does when a process of the path dies:
                         (until a journal can rebuild a stage's state, there is nothing to restart it from);
                         where the gateway died with it, one is started again for the cancels alone
 
+Whatever else goes wrong while orders may leave (the machine starts no process, a disk is full) ends the run in the
+same way. Only when the supervisor itself is killed do its children end by themselves.
+
 The processes beside the path, and what their deaths mean, are rows of hotpath/side_processes.py.
 """
 
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,9 +28,10 @@ from typing import Any
 
 from ffi import lib
 from hotpath import strategy_watch
-from hotpath.children import Child, describe_exit, remarks_of
+from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
+from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec
-from hotpath.errors import StageError
+from hotpath.errors import ConfigError, StageError
 from hotpath.holders import Hold, engine_lock, hold
 from hotpath.journal_watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
@@ -54,8 +59,51 @@ class Outcome:
     restarts: dict[str, int] = field(default_factory=dict)
 
 
+class EngineName:
+    """The engine's name, which one process at a time has on this host and over its state_dir.
+
+    Whoever has it may touch the engine's files: latch, intents, logs. It goes with the block, or with this process.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Raises HeldError when another engine of this name runs, ConfigError when there can be no state_dir."""
+        name, state_dir = config.engine.name, Path(config.engine.state_dir)
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"engine.state_dir: {state_dir}: cannot be made: {error.strerror}") from None
+        self._holds: list[Hold] = []
+        try:
+            for path, other in (
+                (engine_lock(name), "another engine.name"),
+                (state_dir / f"{name}.lock", "another engine.name or engine.state_dir"),
+            ):
+                self._holds.append(
+                    hold(
+                        path,
+                        f"the engine name {name}",
+                        note=f"state_dir {state_dir}",
+                        next_step=f"stop that engine first (hotpath stat {name} shows it), or give this one {other}",
+                    )
+                )
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give it back."""
+        while self._holds:
+            self._holds.pop().release()
+
+    def __enter__(self) -> EngineName:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 class Supervisor:
-    """One run of one engine."""
+    """One run of one engine, whose name the caller has (EngineName)."""
 
     def __init__(self, spec: EngineSpec, *, arm: bool, record: Path | None = None, messages_per_round: int = 0) -> None:
         self.spec = spec
@@ -68,15 +116,10 @@ class Supervisor:
         self.run_path = self.state_dir / f"{spec.name}.run.json"
         self.side_processes = side_processes(spec, self.run_path, record=record)
         self._seen_at = self._absent_until = time.monotonic()
-        self._holds: list[Hold] = []
-        try:
-            self._take_name()
-            if arm:
-                refuse_latched(spec.config)
-            self.memory = EngineMemory(spec)
-        except BaseException:
-            self._give_back()
-            raise
+        self._armed = False
+        if arm:
+            refuse_latched(spec.config)
+        self.memory = EngineMemory(spec)
         self._journal = JournalWatch(self.memory)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
@@ -86,33 +129,18 @@ class Supervisor:
 
     # ---- before ----------------------------------------------------------------------------------
 
-    def _take_name(self) -> None:
-        """One engine of a name at a time, on this host and over this state_dir; the locks die with this process."""
-        self.state_dir.mkdir(parents=True, exist_ok=True)
-        name = self.spec.name
-        for path, other in (
-            (engine_lock(name), "another engine.name"),
-            (self.state_dir / f"{name}.lock", "another engine.name or engine.state_dir"),
-        ):
-            self._holds.append(
-                hold(
-                    path,
-                    f"the engine name {name}",
-                    note=f"state_dir {self.state_dir}",
-                    next_step=f"stop that engine first (hotpath stat {name} shows it), or give this one {other}",
-                )
-            )
-
-    def _give_back(self) -> None:
-        while self._holds:
-            self._holds.pop().release()
-
     def start(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Start every process and wait until all are ready, or `until` says to stop; arm if that was asked for.
 
         In virtual time the first process to start begins at once, so the engine is armed before it:
-        whether an order passes may not depend on how long a start takes.
+        whether an order passes may not depend on how long a start takes. Raises StageError.
         """
+        try:
+            self._start(until)
+        except OSError as error:
+            raise StageError(f"the engine's processes cannot be started: {error}") from None
+
+    def _start(self, until: Callable[[], bool]) -> None:
         if self.arm_when_ready and self.spec.lockstep:
             self.arm()
         self._start_sides(around=True)
@@ -140,13 +168,21 @@ class Supervisor:
         return self.state_dir / f"{self.spec.name}.{name}.log"
 
     def _start_child(self, child: Child) -> None:
-        """Start it, or start it again; its pages forget its predecessor."""
+        """Start it, or start it again; its pages forget its predecessor. Raises OSError when the machine cannot."""
         for name in self._pages(child):
             page = self._page(name)
             page.heartbeat_time_ns = 0
             lib.stage_announce(page, lib.STAGE_STARTING, 0, 0)
+        child.without = self._secrets_of_others(child)
         child.start()
         self.children[child.name] = child
+
+    def _secrets_of_others(self, child: Child) -> tuple[str, ...]:
+        """Variables that hold a secret of a stage which this process does not run."""
+        config = self.spec.config
+        owners = {"gateway": config.gateway.password_env, "feed": config.feed.snapshot_password_env}
+        own = {owners[stage] for stage in owners if stage in child.stages}
+        return tuple(name for name in owners.values() if name and name not in own)
 
     def _pages(self, child: Child) -> list[str]:
         """Segments of the pages in which a process announces itself."""
@@ -169,7 +205,7 @@ class Supervisor:
                 return False
             waiting = {name for name in waiting if not self._ready(name)}
             for child in self.children.values():
-                if child.process.poll() is not None and waiting.intersection(self._pages(child)):
+                if child.exit_code() is not None and waiting.intersection(self._pages(child)):
                     raise StageError(f"process {child.name} ended while starting: {child.said() or 'it said nothing'}")
             if time.monotonic() > deadline:
                 late = ", ".join(sorted(name.partition(".")[2] for name in waiting))
@@ -186,6 +222,7 @@ class Supervisor:
     def arm(self) -> None:
         """Accept the kill that stands; orders may leave from here on."""
         control = self.memory.control
+        self._armed = True
         if not lib.control_arm(control, control.kill_epoch):
             self.notices.append("killed while arming: the engine stays killed")
 
@@ -194,14 +231,17 @@ class Supervisor:
         epoch = lib.control_kill(self.memory.control)
         if latch:
             self.notices.append(f"killed (epoch {epoch}): {reason}")
-            set_latch(self.latch_path, reason=reason, epoch=int(epoch))
+            try:
+                set_latch(self.latch_path, reason=reason, epoch=int(epoch))
+            except OSError as error:  # the kill itself stands in memory, and orders are yet to be cancelled
+                self.notices.append(f"not latched, {self.latch_path} cannot be written: {error.strerror}")
 
     # ---- while -------------------------------------------------------------------------------------
 
     def watch(self, *, until: Callable[[], bool], each: Callable[[], None] | None = None) -> Outcome:
         """Look after the processes until `until` says so, the run finishes, or a stage is lost.
 
-        `each` is called every round, for a live view.
+        `each` is called every round, for a live view; one that fails is called no more.
         """
         while not until():
             for child in list(self.children.values()):
@@ -211,7 +251,11 @@ class Supervisor:
             self._check_journal()
             bury_coprocesses(self.memory)
             if each is not None:
-                each()
+                try:
+                    each()
+                except Exception as error:  # the run matters, its picture does not
+                    each = None
+                    self.notices.append(f"the view failed: {type(error).__name__}: {error}")
             time.sleep(WATCH_SECONDS)
         return self._outcome("stopped")
 
@@ -221,9 +265,11 @@ class Supervisor:
             return None
         if child.restart_at is not None:
             if time.monotonic() >= child.restart_at:
-                self._start_child(child)
+                return self._start_again(child)
             return None
-        code = child.process.poll()
+        if child.bound_log():
+            self.notices.append(f"{child.log_path} was begun anew: it had more than {LOG_BYTES_MAX >> 20} MiB")
+        code = child.exit_code()
         if child.side is not None and child.side.seat:
             return self._check_strategy(child, code)
         if code is None:
@@ -231,6 +277,14 @@ class Supervisor:
         if code == 0 and self.spec.lockstep and child.stages:
             return "finished"
         return self._lost(child, describe_exit(code))
+
+    def _start_again(self, child: Child) -> str | None:
+        try:
+            self._start_child(child)
+        except OSError as error:
+            child.restart_at = None
+            return self._lost(child, f"cannot be started: {error.strerror}")
+        return None
 
     def _check_strategy(self, child: Child, code: int | None) -> str | None:
         """One whose seat was cut is ended, whatever it does. In virtual time all must take their turns to the end."""
@@ -298,7 +352,7 @@ class Supervisor:
     def _side_lost(self, child: Child, what: str) -> None:
         """The policy of its row; none ends the run."""
         assert child.side is not None, "the caller looked"
-        if child.side.when_dead == "restart":
+        if child.side.when_dead == "restart" and not self._given_up(child):
             delay = child.restart_later()
             if child.restarts <= TOLD_ONE_BY_ONE or child.restarts & (child.restarts - 1) == 0:
                 self.notices.append(f"{what}; restart {child.restarts} in {delay:g} s")
@@ -306,6 +360,10 @@ class Supervisor:
         child.left = True
         halted = f": {self._journal.died()}" if child.side.when_dead == "halt" else ": the run goes on without it"
         self.notices.append(what + halted)
+
+    def _given_up(self, child: Child) -> bool:
+        """Whether a strategy has had its restarts: each cancels its orders and begins anew. Others have no limit."""
+        return bool(child.side and child.side.seat) and child.restarts >= self.spec.config.engine.restarts_max
 
     def _outcome(self, reason: str, *, failed: bool = False) -> Outcome:
         restarts = {child.name: child.restarts for child in self.children.values() if child.restarts}
@@ -334,14 +392,32 @@ class Supervisor:
         """A gateway for the cancels alone, where one died in company: it recovers, killed, and sweeps."""
         name = next(child.name for child in self.children.values() if "gateway" in child.stages)
         self.notices.append("the gateway is started again to cancel what is open")
-        self._start_stages(name, RESTARTABLE)
+        try:
+            self._start_stages(name, RESTARTABLE)
+        except OSError as error:
+            self.notices.append(f"the gateway cannot be started: {error.strerror}")
 
     def open_orders(self) -> int:
         """Orders that the gateway knows to be open or of unknown fate."""
         return int(self.memory.stage_page("gateway").counter[lib.GATEWAY_OPEN_ORDERS])
 
     def _alive(self, stage: str) -> bool:
-        return any(stage in child.stages and child.process.poll() is None for child in self.children.values())
+        return any(stage in child.stages and child.exit_code() is None for child in self.children.values())
+
+    def abandon(self, error: BaseException) -> None:
+        """The run cannot be watched on: if orders may have left, none follows and those that are open are cancelled.
+
+        Raises nothing: what goes wrong here as well becomes a notice.
+        """
+        if not self._armed or self.spec.lockstep:  # nothing left, or nothing that a venue could know of
+            return
+        try:
+            self.kill(f"the supervisor failed: {type(error).__name__}: {error}", latch=True)
+            left = self.drain()
+            if left:
+                self.notices.append(f"{left} open orders were not confirmed cancelled")
+        except Exception as another:
+            self.notices.append(f"open orders may be left: {type(another).__name__}: {another}")
 
     def stop(self) -> None:
         """Let every process leave: first those that came after the stages, then the stages, then the rest."""
@@ -365,13 +441,16 @@ class Supervisor:
                 child.end(seconds=STOP_SECONDS, tell=True)
 
     def close(self) -> None:
-        """Remove the segments and give the name back."""
+        """Remove the segments."""
         self.memory.unlink()
-        self._give_back()
 
 
 class StopSignals:
-    """SIGINT and SIGTERM as a flag: ``with StopSignals() as stop: ... while not stop.set``."""
+    """SIGINT, SIGTERM and SIGHUP as a flag: ``with StopSignals() as stop: ... while not stop.set``.
+
+    SIGHUP is what a closing terminal sends; nohup has it ignored, which stays so. Only a main thread hears signals;
+    in another the flag is never set.
+    """
 
     def __init__(self) -> None:
         self.set = False
@@ -381,8 +460,11 @@ class StopSignals:
         self.set = True
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -400,10 +482,14 @@ def supervise(
 ) -> Outcome:
     """A whole run: start, watch, drain, stop, remove. `before_removal` may still read the counters."""
     try:
-        supervisor.start(until=until)
-        if when_started is not None:
-            when_started()
-        outcome = supervisor.watch(until=until, each=each)
+        try:
+            supervisor.start(until=until)
+            if when_started is not None:
+                when_started()
+            outcome = supervisor.watch(until=until, each=each)
+        except BaseException as error:
+            supervisor.abandon(error)
+            raise
         left = supervisor.drain()
         if left and not supervisor.spec.lockstep:
             supervisor.notices.append(f"{left} open orders were not confirmed cancelled")
@@ -412,5 +498,7 @@ def supervise(
             before_removal()
         return outcome
     finally:  # whatever went wrong, no process and no segment is left
-        supervisor.stop()
-        supervisor.close()
+        try:
+            supervisor.stop()
+        finally:
+            supervisor.close()

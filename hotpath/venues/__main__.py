@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 import msgspec
 
+from hotpath import host
 from hotpath.errors import HotpathError
 from hotpath.venues.config import SimulatorConfig, load_simulator_config
 from hotpath.venues.simulator import run_simulator
@@ -20,7 +22,10 @@ def parse(arguments: list[str]) -> SimulatorConfig:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one key; the value as in JSON, or a bare word"
     )
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process does, which started it")
     options = parser.parse_args(arguments)
+    if options.parent is not None:
+        stay_with(options.parent)
     config = load_simulator_config(options.config) if options.config else SimulatorConfig()
     values = msgspec.to_builtins(config)
     for assignment in options.set:
@@ -33,6 +38,13 @@ def parse(arguments: list[str]) -> SimulatorConfig:
         return msgspec.convert(values, SimulatorConfig)
     except msgspec.ValidationError as error:
         parser.error(str(error))
+
+
+def stay_with(parent: int) -> None:
+    """End with the process that started this one; at once, when it is gone already."""
+    host.die_with_parent()
+    if os.getppid() != parent:
+        raise SystemExit(0)
 
 
 def main() -> int:

@@ -77,7 +77,7 @@ def trading(tmp_path: Path, engine: str) -> Iterator[Trading]:
 # ---- an orderly end --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_everything_in_order(number: int, trading: Trading) -> None:
     process = trading.start(trading.config(), "--arm")
     process.wait_trading()

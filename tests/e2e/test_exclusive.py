@@ -90,6 +90,29 @@ def test_two_engines_of_one_name_refuse_even_in_two_folders(engines: Engines, en
     assert not engine_lock(engine).exists(), "an orderly end leaves nothing"
 
 
+def test_run_that_is_refused_leaves_the_files_of_the_one_that_runs(
+    engines: Engines, engine: str, tmp_path: Path
+) -> None:
+    config = paper(engine, tmp_path)
+    first = engines.start(config)
+    until(lambda: running(first), "the first engine")
+    latch = first.folder / f"{engine}.killed"
+    latch.write_text('{"at": "2026-11-20 09:30:00", "reason": "killed while it runs", "epoch": 3}')
+    kept = {name: (first.folder / name).stat().st_ino for name in (f"{engine}.killed", f"{engine}.intents")}
+    # of another day: an intent file that nobody has would be put aside
+    same_place = msgspec.structs.replace(first.config.engine, trading_date="2026-01-05")
+    (tmp_path / "second").mkdir()
+    second = EngineProcess(
+        msgspec.structs.replace(first.config, engine=same_place), tmp_path / "second", "--arm", "--clear-kill", "mine"
+    )
+    engines.started.append(second)
+    assert second.wait() == HELD, second.errors()
+    assert {name: (first.folder / name).stat().st_ino for name in kept} == kept
+    assert not list(first.folder.glob("*.cleared"))
+    assert "killed while it runs" in latch.read_text()
+    assert running(first)
+
+
 def test_two_gateways_of_one_venue_session_refuse(engines: Engines, engine: str, tmp_path: Path) -> None:
     with venue(tmp_path) as market:
         config = engine_config(engine, market, tmp_path, topology="split", busy=busy_config())

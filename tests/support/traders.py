@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,20 @@ class Toy(Strategy):
     def hang(self) -> None:
         while True:
             pass
+
+    def tell_and_hang(self) -> None:
+        Path(self.params.file).write_text(str(os.getpid()))
+        self.hang()
+
+    def leave_a_child_and_die(self) -> None:
+        child = os.fork()
+        if not child:
+            os.setsid()  # out of reach of whoever ends this strategy with all that it started
+            time.sleep(60.0)
+            os._exit(0)
+        with Path(self.params.file).open("a") as file:
+            file.write(f"{child}\n")
+        self.die()
 
     def exit(self) -> None:
         os._exit(3)

@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from hotpath.errors import HeldError
-from hotpath.holders import describe_holder, hold, port_holder, session_lock
+from hotpath.holders import UNSIGNED_SECONDS, describe_holder, hold, port_holder, reap_locks, session_lock
 from hotpath.side_runtime import bound
 
 HOLDER = """
@@ -101,6 +101,64 @@ print(held)
     told = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sum(int(text) for text in told) > 150
+
+
+def test_only_lock_files_that_nobody_holds_are_removed(tmp_path: Path) -> None:
+    held, dead, signing, torn = (tmp_path / f".hotpath.{name}.lock" for name in ("held", "dead", "signing", "torn"))
+    with holder(dead) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=30)
+    signing.touch()
+    torn.write_bytes(b"{")
+    old = torn.stat().st_mtime - 2 * UNSIGNED_SECONDS
+    os.utime(torn, (old, old))
+    (tmp_path / "other.lock").touch()
+    (tmp_path / ".hotpath.link.lock").symlink_to(dead)
+    with holder(held):
+        assert reap_locks(tmp_path) == [dead.name, torn.name]
+        assert held.exists() and signing.exists()
+        with pytest.raises(HeldError):
+            hold(held, "a thing")
+
+
+def test_lock_of_a_holder_that_seems_dead_from_here_stays(tmp_path: Path) -> None:
+    path = tmp_path / ".hotpath.elsewhere.lock"
+    held = hold(path, "a thing")
+    path.write_text('{"pid": 1, "start_time": -1, "since": "2026-11-20 09:30:00"}')
+    assert reap_locks(tmp_path) == []
+    with pytest.raises(HeldError):
+        hold(path, "a thing")
+    held.release()
+
+
+def test_who_wants_a_lock_is_not_refused_for_its_being_reaped(tmp_path: Path) -> None:
+    """One process leaves files of dead holders and takes them at once, while two others remove such files."""
+    reaper = """
+import sys
+from pathlib import Path
+from hotpath.holders import reap_locks
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+while not (folder / "over").exists():
+    reap_locks(folder)
+"""
+    command = [sys.executable, "-c", reaper, str(tmp_path)]
+    reapers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for process in reapers:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        path = tmp_path / ".hotpath.wanted.lock"
+        for _ in range(400):
+            path.write_text('{"pid": 1, "start_time": -1}')
+            mine = hold(path, "a thing")
+            assert path.exists(), "a lock that is held was removed"
+            mine.release()
+    finally:
+        (tmp_path / "over").touch()
+        for process in reapers:
+            process.wait(timeout=30)
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 def test_lock_that_cannot_be_made_says_why(tmp_path: Path) -> None:

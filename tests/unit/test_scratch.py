@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hotpath.scratch import reap_scratch, scratch_folder
+from ffi import lib
+from hotpath import segments
+from hotpath.scratch import reap_replays, reap_scratch, scratch_folder
 from hotpath.segments import SHM_FOLDER, process_start_time
 
 MAKE_AND_DIE = """
@@ -46,3 +48,25 @@ def test_only_folders_of_dead_processes_are_removed(tmp_path: Path) -> None:
     (tmp_path / f"hotpath-demo-{os.getpid()}-{start - 2}-a").symlink_to(target)
     assert reap_scratch(tmp_path) == [recycled]
     assert target.is_dir() and all((tmp_path / name).is_dir() for name in (mine, *others))
+
+
+MAKE_SEGMENT_AND_DIE = """
+import os, signal
+from ffi import lib
+from hotpath import segments
+segments.create(f"replay-{os.getpid()}", "control", lib.SEGMENT_CONTROL, 8192, run_epoch=1)
+print(os.getpid(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_segments_of_a_killed_replay_are_removed_and_those_of_a_live_one_stay() -> None:
+    died = subprocess.run([sys.executable, "-c", MAKE_SEGMENT_AND_DIE], stdout=subprocess.PIPE, text=True, check=False)
+    dead, live = f"replay-{died.stdout.strip()}", f"replay-{os.getpid()}"
+    assert segments.list_segments(dead), "a killed process cannot remove them"
+    segments.create(live, "control", lib.SEGMENT_CONTROL, 8192, run_epoch=1)
+    try:
+        assert dead in reap_replays()
+        assert segments.list_segments(dead) == [] and segments.list_segments(live)
+    finally:
+        segments.unlink_all(segments.list_segments(live))
