@@ -185,7 +185,7 @@ enum event_type {
     REQUEST_CANCEL_ALL, /* every open order of the seat, in one instrument or, NO_INSTRUMENT, in all */
     REQUEST_DETACH,     /* it leaves: a cut, with the seat's policy for what is open */
     REQUEST_RAISED,     /* it says itself that it cannot go on */
-    SEAT_ATTACHED,      /* attach_epoch names the attachment */
+    SEAT_ATTACHED,      /* attach_epoch names the attachment; token of the first one seeds the seat's table of tokens */
     SEAT_CUT,           /* reason = enum seat_cut */
     /* reports: the exec types with the co-process's own tokens, and */
     REPORT_ATTACHED = 160, /* the seat is attach_epoch's; a snapshot follows */

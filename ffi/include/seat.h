@@ -14,7 +14,9 @@
  *                         and, any time before DEAD, one replacement and one cancel under way
  *
  * A dead order keeps its ids until its place is needed for another, so that a late fill or a broken trade still
- * finds its seat. An execution that finds no seat is the built-in strategy's.
+ * finds its seat. An order that was replaced goes on under its replacement's names, and is known by its last ones too:
+ * what is said of those counts for the position, and changes nothing else. The names before those, and a replacement
+ * that the venue refused, become dead orders of their own. An execution that finds no seat is the built-in strategy's.
  */
 #pragma once
 #include "layout.h"
@@ -74,6 +76,7 @@ typedef struct {
     uint32_t attach_epoch;
     uint32_t reserved0;
     uint64_t last_token;
+    uint64_t token_seed;              /* where tokens stand in their table, from the first SEAT_ATTACHED; 0 before it */
     int64_t credit;                   /* in message-nanoseconds */
     uint64_t credit_time_ns;
     int64_t *position_lots;           /* by instrument */
@@ -86,6 +89,7 @@ typedef struct {
     uint32_t epoch;                   /* of the client's page, as last acted on */
     uint32_t reading;                 /* 1: the orders ring is this attachment's */
     uint32_t reports_lost;            /* 1: a report found no room */
+    uint64_t attach_time_ns;          /* of the last attachment */
     uint64_t heartbeat_word;          /* as last seen, and when it last changed */
     uint64_t heartbeat_seen_ns;
     uint64_t busy_word;
@@ -132,8 +136,9 @@ int seats_init(seats *self, void *memory, uint64_t bytes, uint32_t seat_count, u
 /* Front end, while planning: take what the co-processes wrote, look after them, write it all to intake. With
  * `timeless` (virtual time) no silence cuts a seat. */
 void seats_poll(seats *self, uint64_t now_ns, int timeless);
-/* In the turn: the market has come so far on its own clock, which a recorded feed's need not be ours. */
-void seats_market(seats *self, const turn_plan *plan, uint64_t origin_time_ns);
+/* In the turn: the market has come so far on its own clock, which a recorded feed's need not be ours. NO_INSTRUMENT
+ * says nothing of it. */
+void seats_market(seats *self, const turn_plan *plan, uint32_t instrument, uint64_t origin_time_ns);
 /* In the turn: one event of intake, `sequence` its number there. */
 void seats_request(seats *self, const turn_plan *plan, uint64_t sequence, const request_event *request);
 /* In the turn: one execution or refusal; `sequence` its number in its ring. 1 when it is a seat's. */

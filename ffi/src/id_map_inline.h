@@ -34,6 +34,14 @@ static inline void id_map_init(id_map *map, id_map_cell *cell, uint64_t cells) {
     map->count = 0;
 }
 
+/* Ids that a stranger chooses are put in with a secret mixed in, and then through this: one to one, 0 stays 0. Without,
+ * whoever knows the table's hash chooses ids that stand in each other's way. */
+static inline uint64_t id_map_mix(uint64_t id) {
+    id = (id ^ id >> 33) * 0xff51afd7ed558ccdu;
+    id = (id ^ id >> 33) * 0xc4ceb9fe1a85ec53u;
+    return id ^ id >> 33;
+}
+
 static inline uint64_t id_map_home(const id_map *map, uint64_t id) {
     id *= 0x9e3779b97f4a7c15u;
     return (id ^ id >> 32) & map->mask;

@@ -1,6 +1,6 @@
 /* seat.c: the seats' part of the signal stage's turn. See include/seat.h. */
 #include "seat.h"
-#include "id_map_inline.h"
+#include "seat_orders.h"
 #include "seat_parts.h"
 #include "signal_inline.h"
 
@@ -45,25 +45,6 @@ static id_map *map_take(uint8_t **next, uint64_t ids) {
     return map;
 }
 
-/* ---- lists of orders ------------------------------------------------------------------------------ */
-
-static void list_add(seats *self, seat_list *list, uint32_t index) {
-    seat_order *order = &self->order[index];
-    order->next = SEAT_ORDER_NONE;
-    order->previous = list->last;
-    if (list->last == SEAT_ORDER_NONE) list->first = index;
-    else self->order[list->last].next = index;
-    list->last = index;
-}
-
-static void list_remove(seats *self, seat_list *list, uint32_t index) {
-    const seat_order *order = &self->order[index];
-    if (order->previous == SEAT_ORDER_NONE) list->first = order->next;
-    else self->order[order->previous].next = order->next;
-    if (order->next == SEAT_ORDER_NONE) list->last = order->previous;
-    else self->order[order->next].previous = order->previous;
-}
-
 int seats_init(seats *self, void *memory, uint64_t bytes, uint32_t seat_count, uint32_t instrument_count,
                uint32_t open_orders) {
     if (seat_count > SEATS_MAX || bytes < seats_bytes(seat_count, instrument_count, open_orders)) return 0;
@@ -86,78 +67,6 @@ int seats_init(seats *self, void *memory, uint64_t bytes, uint32_t seat_count, u
         self->seat[i].credit = INT64_MAX; /* cut down to the bucket's depth at the first message */
     }
     return 1;
-}
-
-/* ---- orders and their names ----------------------------------------------------------------------- */
-
-/* A token is its seat's own: no two seats share a key. Tokens are at most 2^53. */
-static uint64_t token_key(uint32_t seat, uint64_t token) { return token ? token * SEATS_MAX + seat : 0; }
-
-static void token_forget(seats *self, const seat_order *order, uint64_t token) {
-    id_map_remove(self->tokens, token_key(order->seat, token));
-}
-
-/* The open order that a token of its line names, or SEAT_ORDER_NONE. */
-static uint32_t order_named(const seats *self, uint32_t seat, uint64_t token) {
-    uint32_t index = id_map_get(self->tokens, token_key(seat, token));
-    return index == ID_MAP_NONE || self->order[index].state == SEAT_ORDER_DEAD ? SEAT_ORDER_NONE : index;
-}
-
-static void wanted_set(seats *self, seat_order *order, uint8_t wanted) {
-    self->wanted_count += (uint32_t)wanted - order->wanted;
-    order->wanted = wanted;
-}
-
-static void cancel_forget(seats *self, seat_order *order) {
-    id_map_remove(self->ids, order->cancel_id);
-    order->cancel_id = 0;
-}
-
-static void replace_forget(seats *self, seat_order *order) {
-    id_map_remove(self->ids, order->replace_id);
-    token_forget(self, order, order->replace_token);
-    order->replace_id = order->replace_token = 0;
-}
-
-static void previous_forget(seats *self, seat_order *order) {
-    id_map_remove(self->ids, order->previous_id);
-    token_forget(self, order, order->previous_token);
-    order->previous_id = order->previous_token = 0;
-}
-
-/* The place of the order that is longest dead; all its names go. */
-static uint32_t order_take(seats *self) {
-    uint32_t index = self->dead.first;
-    if (index == SEAT_ORDER_NONE) return index;
-    seat_order *order = &self->order[index];
-    list_remove(self, &self->dead, index);
-    cancel_forget(self, order);
-    replace_forget(self, order);
-    previous_forget(self, order);
-    id_map_remove(self->ids, order->order_id);
-    token_forget(self, order, order->token);
-    memset(order, 0, sizeof *order);
-    return index;
-}
-
-static void order_open(seats *self, uint32_t index, uint8_t state) {
-    seat_order *order = &self->order[index];
-    seat *seat = &self->seat[order->seat];
-    order->state = state;
-    list_add(self, &seat->open, index);
-    seat->page->open_orders = ++seat->open_orders;
-}
-
-static void order_close(seats *self, uint32_t index) {
-    seat_order *order = &self->order[index];
-    if (order->state == SEAT_ORDER_DEAD) return;
-    seat *seat = &self->seat[order->seat];
-    wanted_set(self, order, 0);
-    order->state = SEAT_ORDER_DEAD;
-    order->leaves_lots = 0;
-    list_remove(self, &seat->open, index);
-    list_add(self, &self->dead, index);
-    seat->page->open_orders = --seat->open_orders;
 }
 
 /* ---- reports -------------------------------------------------------------------------------------- */
@@ -340,8 +249,9 @@ static uint16_t request_new(seats *self, const turn_plan *plan, const seat_cause
     if (seat->open_orders >= seat->open_orders_max) return REJECT_OPEN_ORDERS;
     if (throttled(seat, plan->now_ns)) return REJECT_THROTTLE;
     signal_event *event = intent_claim(self);
-    uint32_t index = event ? order_take(self) : SEAT_ORDER_NONE;
-    if (index == SEAT_ORDER_NONE) return REJECT_RING_FULL;
+    uint32_t index = self->dead.first; /* the order that is longest dead */
+    if (!event || index == SEAT_ORDER_NONE) return REJECT_RING_FULL;
+    place_take(self, index);
     seat_order *order = &self->order[index];
     order->seat = request->seat;
     order->token = request->token;
@@ -353,8 +263,7 @@ static uint16_t request_new(seats *self, const turn_plan *plan, const seat_cause
     wish_fill(event, request);
     event->time_in_force = request->time_in_force;
     order->order_id = intent_publish(self, cause, event, seat, SIGNAL_NEW, order);
-    id_map_put(self->ids, order->order_id, index);
-    id_map_put(self->tokens, token_key(order->seat, order->token), index);
+    names_put(self, index);
     order_open(self, index, SEAT_ORDER_PENDING);
     seat_counter(self)[SIGNAL_NEW_ORDERS]++;
     return REJECT_NONE;
@@ -377,7 +286,7 @@ static uint16_t request_replace(seats *self, const turn_plan *plan, const seat_c
     order->replace_token = request->token;
     order->replace_price_ticks = request->price_ticks;
     id_map_put(self->ids, order->replace_id, index);
-    id_map_put(self->tokens, token_key(order->seat, order->replace_token), index);
+    id_map_put(self->tokens, token_key(seat, order->seat, order->replace_token), index);
     seat_counter(self)[SIGNAL_REPLACES]++;
     return REJECT_NONE;
 }
@@ -403,6 +312,7 @@ static void cancel_all(seats *self, const turn_plan *plan, const seat_cause *cau
 }
 
 static void attach(seats *self, seat *seat, const seat_cause *cause, const request_event *request) {
+    if (!seat->token_seed) seat->token_seed = request->token; /* it is on record: a replay's table is like this one */
     seat->attached = 1;
     seat->attach_epoch = request->attach_epoch;
     seat_counter(self)[SIGNAL_SEATS_ATTACHED]++;
@@ -431,8 +341,9 @@ static uint16_t request_decide(seats *self, const turn_plan *plan, const seat_ca
     }
 }
 
-void seats_market(seats *self, const turn_plan *plan, uint64_t origin_time_ns) {
-    if (origin_time_ns < self->market_origin_ns) return; /* events of the feed's own have none */
+void seats_market(seats *self, const turn_plan *plan, uint32_t instrument, uint64_t origin_time_ns) {
+    /* What concerns no instrument may be the feed's own word, by the engine's clock. */
+    if (instrument == NO_INSTRUMENT || origin_time_ns < self->market_origin_ns) return;
     self->market_origin_ns = origin_time_ns;
     self->market_seen_ns = plan->now_ns;
 }
@@ -474,7 +385,8 @@ typedef struct {
 } seat_news;
 
 /* Which request of the order an execution answers, in the seat's own numbers. */
-static seat_news news_of(const seat_order *order, const exec_event *execution) {
+static seat_news news_of(const seats *self, uint32_t index, const exec_event *execution) {
+    const seat_order *order = &self->order[index];
     seat_news news = {.token = order->token, .type = execution->header.type, .refused = execution->header.type == EXEC_REFUSED};
     uint64_t id = execution->order_id;
     if (id == order->replace_id) {
@@ -485,6 +397,10 @@ static seat_news news_of(const seat_order *order, const exec_event *execution) {
         if (news.refused) news.type = EXEC_CANCEL_REJECTED;
     } else if (id == order->previous_id) {
         news.token = order->previous_token;
+    } else if (news.type == EXEC_REPLACED) { /* given up for dead before: what it takes the place of has a place of its own */
+        uint32_t target = id_map_get(self->ids, execution->target_order_id);
+        if (target != ID_MAP_NONE && target != index && self->order[target].seat == order->seat)
+            news.target_token = self->order[target].token;
     }
     return news;
 }
@@ -494,50 +410,74 @@ static void cancel_answered(seats *self, seat_order *order) {
     order->asked = 0;
 }
 
-/* The order is now what its replacement asked for; a cancel that was sent meanwhile did not mean this one. */
-static void replaced(seats *self, const turn_plan *plan, const seat_cause *cause, uint32_t index, const exec_event *execution) {
+/* One that was given up for dead, and lives. Whoever wanted it cancelled, or would have, still does. */
+static void order_reopen(seats *self, uint32_t index) {
     seat_order *order = &self->order[index];
-    if (execution->order_id != order->replace_id) return;
-    previous_forget(self, order);
+    const seat *seat = &self->seat[order->seat];
+    list_remove(self, &self->dead, index);
+    order_open(self, index, SEAT_ORDER_LIVE);
+    if (order->cancel_id || (!seat->attached && seat->policy == SEAT_CANCEL)) wanted_set(self, order, 1);
+}
+
+/* The venue's word on what is left of the order by its present id. */
+static void order_leaves(seats *self, uint32_t index, int64_t leaves_lots) {
+    seat_order *order = &self->order[index];
+    if (leaves_lots > 0 && order->state == SEAT_ORDER_DEAD) order_reopen(self, index);
+    if (order->state == SEAT_ORDER_DEAD) return;
+    order->state = SEAT_ORDER_LIVE;
+    order->leaves_lots = leaves_lots;
+    if (leaves_lots <= 0) order_close(self, index);
+}
+
+/* The names of the replacement become the order's; those of its predecessor are kept, of that one's elsewhere. */
+static void names_shift(seats *self, uint32_t index) {
+    seat_order *order = &self->order[index];
+    name_keep(self, index, order->previous_id, order->previous_token, order->price_ticks);
     order->previous_id = order->order_id;
     order->previous_token = order->token;
     order->order_id = order->replace_id;
     order->token = order->replace_token;
     order->replace_id = order->replace_token = 0;
-    order->price_ticks = execution->price_ticks > 0 ? execution->price_ticks : order->replace_price_ticks;
-    order->leaves_lots = execution->leaves_lots;
-    if (order->state == SEAT_ORDER_PENDING) order->state = SEAT_ORDER_LIVE;
-    if (execution->leaves_lots <= 0) order_close(self, index);
-    else if (order->asked || order->wanted) order_cancel(self, plan, cause, index);
 }
 
-/* One that was given up for dead, and lives, is open again. */
-static void rests(seats *self, uint32_t index, const exec_event *execution) {
+/* A replacement that was given up for dead took its order's place all the same. */
+static void order_succeed(seats *self, uint32_t index, uint64_t target_id) {
     seat_order *order = &self->order[index];
-    if (order->state == SEAT_ORDER_DEAD) {
-        if (execution->leaves_lots <= 0) return;
-        list_remove(self, &self->dead, index);
-        order_open(self, index, SEAT_ORDER_LIVE);
-    }
-    order->state = SEAT_ORDER_LIVE;
-    order->leaves_lots = execution->leaves_lots;
-    if (execution->leaves_lots <= 0) order_close(self, index);
+    uint32_t target_index = id_map_get(self->ids, target_id);
+    if (target_index == ID_MAP_NONE || target_index == index) return;
+    seat_order *target = &self->order[target_index];
+    if (target->seat != order->seat || target->order_id != target_id) return;
+    order->filled_lots += target->filled_lots;
+    if (order->state != SEAT_ORDER_DEAD && (target->wanted || target->cancel_id)) wanted_set(self, order, 1);
+    order_close(self, target_index);
 }
 
+/* The order is now what its replacement asked for; a cancel that was sent meanwhile did not mean this one. */
+static void replaced(seats *self, const turn_plan *plan, const seat_cause *cause, uint32_t index, const exec_event *execution) {
+    seat_order *order = &self->order[index];
+    int late = execution->order_id == order->order_id && order->state == SEAT_ORDER_DEAD;
+    if (execution->order_id != order->replace_id && !late) return;
+    if (execution->price_ticks > 0) order->price_ticks = execution->price_ticks;
+    else if (!late) order->price_ticks = order->replace_price_ticks;
+    if (!late) names_shift(self, index);
+    order_leaves(self, index, execution->leaves_lots);
+    if (late) order_succeed(self, index, execution->target_order_id);
+    int wanted = order->asked || order->wanted;
+    cancel_forget(self, order);
+    if (order->state == SEAT_ORDER_DEAD || !wanted) return;
+    if (order_cancel(self, plan, cause, index) != REJECT_NONE) wanted_set(self, order, 1); /* the sweep sends it */
+}
+
+/* A fill of the order's predecessor happened too, but says nothing of what is left of the order. */
 static void filled(seats *self, uint32_t index, const exec_event *execution, int sign) {
     seat_order *order = &self->order[index];
     int64_t *position = &self->seat[order->seat].position_lots[order->instrument];
     *position += (order->side == SIDE_BUY ? 1 : -1) * sign * execution->quantity_lots;
     order->filled_lots += sign * execution->quantity_lots;
     if (order->state == SEAT_ORDER_DEAD || sign < 0) return;
+    if (execution->order_id != order->order_id && execution->order_id != order->replace_id) return;
     order->leaves_lots = execution->leaves_lots;
     if (execution->leaves_lots <= 0) order_close(self, index);
-}
-
-static void restated(seat_order *order, const exec_event *execution) {
-    if (order->state == SEAT_ORDER_DEAD) return;
-    if (execution->price_ticks > 0) order->price_ticks = execution->price_ticks;
-    if (execution->leaves_lots > 0) order->leaves_lots = execution->leaves_lots;
 }
 
 /* An order, a replacement or a cancel that came to nothing. */
@@ -545,7 +485,10 @@ static void came_to_nothing(seats *self, uint32_t index, const exec_event *execu
     seat_order *order = &self->order[index];
     uint64_t id = execution->order_id;
     if (id == order->replace_id) {
-        replace_forget(self, order);
+        /* Refused here it never left; refused or settled by the venue's word it may yet be heard of. */
+        if (execution->header.type == EXEC_REFUSED) replace_forget(self, order);
+        else name_keep(self, index, order->replace_id, order->replace_token, order->replace_price_ticks);
+        order->replace_id = order->replace_token = 0;
     } else if (id == order->cancel_id) {
         cancel_answered(self, order);
         /* The gate knows no such order: it has been answered for. Its names are kept, should more be heard. */
@@ -555,24 +498,37 @@ static void came_to_nothing(seats *self, uint32_t index, const exec_event *execu
     }
 }
 
-static void apply(seats *self, const turn_plan *plan, const seat_cause *cause, uint32_t index, const exec_event *execution) {
+/* What the venue says of an order by a name that it gave up is no news of what it has become. */
+static void present(seats *self, uint32_t index, const exec_event *execution) {
     seat_order *order = &self->order[index];
     switch (execution->header.type) {
-    case EXEC_ACCEPTED: rests(self, index, execution); return;
-    case EXEC_REPLACED: replaced(self, plan, cause, index, execution); return;
-    case EXEC_FILL: filled(self, index, execution, 1); return;
-    case EXEC_BROKEN: filled(self, index, execution, -1); return;
-    case EXEC_RESTATED: restated(order, execution); return;
+    case EXEC_ACCEPTED: order_leaves(self, index, execution->leaves_lots); return;
     case EXEC_CANCEL_REJECTED: cancel_answered(self, order); return;
-    case EXEC_REJECTED:
-    case EXEC_REFUSED:
-    case EXEC_REPLACE_REJECTED: came_to_nothing(self, index, execution); return;
     case EXEC_CANCELED:
-        if (execution->order_id != order->order_id || order->state == SEAT_ORDER_DEAD) return;
+        if (order->state == SEAT_ORDER_DEAD) return;
         order->leaves_lots = execution->leaves_lots;
         if (execution->leaves_lots <= 0) order_close(self, index);
         return;
+    case EXEC_RESTATED:
+        if (order->state == SEAT_ORDER_DEAD) return;
+        if (execution->price_ticks > 0) order->price_ticks = execution->price_ticks;
+        if (execution->leaves_lots > 0) order->leaves_lots = execution->leaves_lots;
+        return;
     default: return;
+    }
+}
+
+static void apply(seats *self, const turn_plan *plan, const seat_cause *cause, uint32_t index, const exec_event *execution) {
+    switch (execution->header.type) {
+    case EXEC_REPLACED: replaced(self, plan, cause, index, execution); return;
+    case EXEC_FILL: filled(self, index, execution, 1); return;
+    case EXEC_BROKEN: filled(self, index, execution, -1); return;
+    case EXEC_REJECTED:
+    case EXEC_REFUSED:
+    case EXEC_REPLACE_REJECTED: came_to_nothing(self, index, execution); return;
+    default:
+        if (execution->order_id == self->order[index].order_id) present(self, index, execution);
+        return;
     }
 }
 
@@ -622,7 +578,7 @@ int seats_execution(seats *self, const turn_plan *plan, uint64_t sequence, const
     uint32_t index = id_map_get(self->ids, execution->order_id);
     if (index == ID_MAP_NONE) return 0;
     if (repeated(self, execution)) return 1;
-    const seat_news news = news_of(&self->order[index], execution);
+    const seat_news news = news_of(self, index, execution);
     self->leg = 0;
     apply(self, plan, &cause, index, execution);
     if (execution->header.type != EXEC_REPEATED) execution_report(self, &cause, &news, &self->order[index], execution);

@@ -13,11 +13,14 @@
 #include "ring_inline.h"
 #include "seat_parts.h"
 #include <string.h>
+#include <sys/random.h>
 
 #define SECOND_NS 1000000000
 #define CONTROL_EVENTS 3       /* that one look may publish of a seat: a cut, an attachment, a cut */
 #define FLOOD_FACTOR 4         /* requests of one second, refused ones included: this often the rate allowed, */
-#define FLOOD_FLOOR 1000       /* and so many more */
+#define FLOOD_FLOOR 1000       /* and so many more; an attachment counts as one */
+#define ATTACH_INTERVAL_NS 10000000 /* between two attachments: each walks every instrument in the turn */
+#define TOKEN_SEED_FLAG 0x8000000000000000u
 
 /* ---- intake ------------------------------------------------------------------------------------- */
 
@@ -30,13 +33,14 @@ static void intake_publish(seats *self, request_event *request, uint32_t index) 
     ring_commit_inline(&self->intake);
 }
 
-static void state_publish(seats *self, uint32_t index, uint8_t type, uint32_t reason, uint64_t now_ns) {
+static void state_publish(seats *self, uint32_t index, uint8_t type, uint32_t reason, uint64_t token, uint64_t now_ns) {
     request_event event;
     memset(&event, 0, sizeof event);
     event.header.type = type;
     event.header.instrument = NO_INSTRUMENT;
     event.header.origin_time_ns = event.header.ingress_time_ns = now_ns;
     event.attach_epoch = self->seat[index].epoch;
+    event.token = token;
     event.reason = (uint16_t)reason;
     intake_publish(self, &event, index);
 }
@@ -46,7 +50,7 @@ static void state_publish(seats *self, uint32_t index, uint8_t type, uint32_t re
 static void cut(seats *self, uint32_t index, uint32_t reason, uint64_t now_ns) {
     seat *seat = &self->seat[index];
     if (seat->state != SEAT_TAKEN) return;
-    state_publish(self, index, SEAT_CUT, reason, now_ns);
+    state_publish(self, index, SEAT_CUT, reason, 0, now_ns);
     seat->state = reason == SEAT_CUT_DETACHED ? SEAT_EMPTY : SEAT_CUT_OFF;
     seat->reading = 0;
     seat->page->reason = reason;
@@ -54,7 +58,15 @@ static void cut(seats *self, uint32_t index, uint32_t reason, uint64_t now_ns) {
     __atomic_store_n(&seat->page->state, seat->state, __ATOMIC_RELEASE); /* partner: the co-process, which then reads why */
 }
 
-static void attach(seats *self, uint32_t index, uint32_t epoch, uint64_t now_ns) {
+/* A number that no co-process knows, once a run for each seat; in virtual time, where runs must be alike, always the same. */
+static uint64_t token_seed(const seat *seat, int timeless) {
+    uint64_t seed = 0;
+    if (seat->page->attachments) return 0;
+    if (timeless || getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) seed = seat->strategy;
+    return seed | TOKEN_SEED_FLAG;
+}
+
+static void attach(seats *self, uint32_t index, uint32_t epoch, uint64_t now_ns, int timeless) {
     seat *seat = &self->seat[index];
     cut(self, index, SEAT_CUT_DEAD, now_ns);
     seat->epoch = epoch;
@@ -62,13 +74,33 @@ static void attach(seats *self, uint32_t index, uint32_t epoch, uint64_t now_ns)
     seat->reading = seat->reports_lost = 0;
     seat->heartbeat_seen_ns = seat->busy_seen_ns = now_ns;
     seat->busy_word = 0;
-    seat->window_requests = 0;
-    state_publish(self, index, SEAT_ATTACHED, SEAT_CUT_NONE, now_ns);
+    seat->attach_time_ns = now_ns;
+    state_publish(self, index, SEAT_ATTACHED, SEAT_CUT_NONE, token_seed(seat, timeless), now_ns);
     seat->page->reason = SEAT_CUT_NONE;
     seat->page->request_position = seat->orders.next;
     seat->page->attachments++;
     __atomic_store_n(&seat->page->state, SEAT_TAKEN, __ATOMIC_RELAXED);
     __atomic_store_n(&seat->page->attach_epoch, epoch, __ATOMIC_RELEASE); /* partner: the co-process, which waits for it */
+}
+
+/* Requests and attachments of one second, counted over attachments: whoever comes anew has no new allowance. */
+static int floods(seat *seat, uint64_t now_ns) {
+    if (seat_since(seat->window_time_ns, now_ns) >= SECOND_NS) {
+        seat->window_time_ns = now_ns;
+        seat->window_requests = 0;
+    }
+    return ++seat->window_requests > FLOOD_FACTOR * (uint64_t)seat->messages_per_second_max + FLOOD_FLOOR;
+}
+
+/* Somebody new has come: what its predecessor wrote is not read any more. The word that says so is the co-process's
+ * own, and may move on as fast as memory allows: it is acted on now and then, and for the last time it was moved. */
+static void greet(seats *self, uint32_t index, uint64_t now_ns, int timeless) {
+    seat *seat = &self->seat[index];
+    uint32_t epoch = __atomic_load_n(&seat->client->attach_epoch, __ATOMIC_ACQUIRE); /* partner: hotpath_client_announce */
+    if (epoch == seat->epoch) return;
+    seat->reading = 0;
+    if (!timeless && seat_since(seat->attach_time_ns, now_ns) < ATTACH_INTERVAL_NS) return;
+    if (!floods(seat, now_ns)) attach(self, index, epoch, now_ns, timeless);
 }
 
 /* ---- looking after a seat ------------------------------------------------------------------------ */
@@ -96,13 +128,6 @@ static uint32_t trouble(seat *seat, uint64_t now_ns, int timeless) {
     for (uint32_t i = 0; i < seat->reports.gate_count; i++)
         if (__atomic_load_n(&seat->reports.gate[i]->position, __ATOMIC_RELAXED) > seat->reports.next) return SEAT_CUT_CURSOR;
     return timeless ? SEAT_CUT_NONE : silence(seat, now_ns);
-}
-
-/* Somebody new has come: what its predecessor wrote is not read any more. */
-static void greet(seats *self, uint32_t index, uint64_t now_ns) {
-    seat *seat = &self->seat[index];
-    uint32_t epoch = __atomic_load_n(&seat->client->attach_epoch, __ATOMIC_ACQUIRE); /* partner: hotpath_client_announce */
-    if (epoch != seat->epoch) attach(self, index, epoch, now_ns);
 }
 
 static void look(seats *self, uint32_t index, uint64_t now_ns, int timeless) {
@@ -173,14 +198,6 @@ static void request_pass(seats *self, uint32_t index, request_event *request, ui
     intake_publish(self, request, index);
 }
 
-static int floods(seat *seat, uint64_t now_ns) {
-    if (seat_since(seat->window_time_ns, now_ns) >= SECOND_NS) {
-        seat->window_time_ns = now_ns;
-        seat->window_requests = 0;
-    }
-    return ++seat->window_requests > FLOOD_FACTOR * (uint64_t)seat->messages_per_second_max + FLOOD_FLOOR;
-}
-
 static void requests_read(seats *self, uint32_t index, uint64_t now_ns) {
     seat *seat = &self->seat[index];
     request_event request;
@@ -206,7 +223,7 @@ void seats_poll(seats *self, uint64_t now_ns, int timeless) {
         seat *seat = &self->seat[index];
         if (!seat->client || (!looking && !seat->reading)) continue;
         if (!intake_room(self)) return;
-        if (looking) greet(self, index, now_ns);
+        if (looking) greet(self, index, now_ns, timeless);
         if (seat->reading) requests_read(self, index, now_ns); /* first: who has left in order is not dead */
         if (looking) look(self, index, now_ns, timeless);
     }

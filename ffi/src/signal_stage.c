@@ -410,7 +410,7 @@ static int market_drain(signal_stage *signal, const turn_plan *plan) {
     for (; signal->norm.next < end; signal->norm.next++) market_event(signal, plan, ring_at_inline(&signal->norm, 0));
     if (signal->seats) {
         const norm_event *last = (const norm_event *)(const void *)ring_slot(signal->norm.slots, end - 1, signal->norm.mask, signal->norm.slot_shift);
-        seats_market(signal->seats, plan, last->header.origin_time_ns);
+        seats_market(signal->seats, plan, last->header.instrument, last->header.origin_time_ns);
     }
     ring_release_inline(&signal->norm);
     return 1;

@@ -15,6 +15,7 @@ from tests.support.stages import Context
 COUNT = 4
 MILLISECOND_NS = 10**6
 SECOND_NS = 10**9
+ATTACH_INTERVAL_NS = 10 * MILLISECOND_NS  # the front end takes note of a seat's attachments so far apart
 NO_INSTRUMENT: int = lib.NO_INSTRUMENT
 
 
@@ -174,6 +175,8 @@ class DrivenSeats:
         client = self.clients[index]
         client.announce()
         self.turn(after_ns=MILLISECOND_NS)
+        if not lib.seat_client_known(client.page, client.epoch):
+            self.turn(after_ns=ATTACH_INTERVAL_NS)
         client.open()
         self.turn(after_ns=MILLISECOND_NS)
         return client
@@ -230,6 +233,11 @@ class DrivenSeats:
         """The order id that risk gives to the last intent."""
         return self.signal_ring.published
 
+    def order_of(self, order_id: int) -> Any:
+        """The place of an order, by its present id."""
+        orders = (self.seats.order[index] for index in range(self.seats.order_count))
+        return next(order for order in orders if order.order_id == order_id)
+
     def cut_reason(self, index: int = 0) -> str:
         """Why the seat was cut last; empty while it is taken."""
         page = self.clients[index].page
@@ -268,6 +276,16 @@ class DrivenSeats:
             assert len(found) <= seats.order_count
         assert chain.last == before
         return found
+
+
+def placed(driven: DrivenSeats, **order: Any) -> tuple[int, int]:
+    """An order that the venue holds; (token, order id)."""
+    token = driven.client.new(**order)
+    driven.turn()
+    order_id = driven.last_id
+    driven.accept(order_id, leaves=order.get("lots", 10))
+    driven.client.reports()
+    return token, order_id
 
 
 def reasons(reports: npt.NDArray[Any]) -> list[str]:

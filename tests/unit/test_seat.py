@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from ffi import ffi, lib
-from tests.support.seat_driver import MILLISECOND_NS, SECOND_NS, DrivenSeats, reasons, request_slots
+from tests.support.seat_driver import MILLISECOND_NS, SECOND_NS, DrivenSeats, placed, reasons, request_slots
 
 SNAPSHOT = [("REPORT_ATTACHED", 0, 0), ("REPORT_END", 0, 0)]
 BUY, SELL = lib.SIDE_BUY, lib.SIDE_SELL
@@ -19,16 +21,6 @@ def driven() -> DrivenSeats:
     driven = DrivenSeats()
     assert driven.attach().told() == SNAPSHOT
     return driven
-
-
-def placed(driven: DrivenSeats, **order: Any) -> tuple[int, int]:
-    """An order that the venue holds; (token, order id)."""
-    token = driven.client.new(**order)
-    driven.turn()
-    order_id = driven.last_id
-    driven.accept(order_id, leaves=order.get("lots", 10))
-    driven.client.reports()
-    return token, order_id
 
 
 # ---- requests and where they go -------------------------------------------------------------------------
@@ -303,6 +295,48 @@ def test_dead_orders_give_their_places_back(driven: DrivenSeats) -> None:
     assert driven.client.page.refused == 0
 
 
+def test_tokens_cannot_be_chosen_to_stand_in_each_others_way() -> None:
+    """All of them would have one home in a table whose hash is known."""
+    driven = DrivenSeats(open_orders_max=256, messages_per_second_max=10_000)
+    client = driven.attach()
+    mask = ffi.cast("uint64_t *", driven.seats.tokens)[1]
+    tokens = np.arange(1, 4_000_000, dtype=np.uint64)
+    chosen = tokens[known_home(tokens * np.uint64(lib.SEATS_MAX), mask) == 5][:200].tolist()
+    assert len(chosen) == 200
+    for token in chosen:
+        client.token = token - 1
+        client.new()
+        driven.turn()
+        client.reports()
+    assert driven.seats.seat[0].open_orders == 200
+    assert longest_run(ffi.cast("uint64_t *", ffi.cast("uint64_t *", driven.seats.tokens)[0]), mask) < 40
+
+
+def known_home(keys: npt.NDArray[np.uint64], mask: int) -> npt.NDArray[np.uint64]:
+    """Where keys stand in an id map, as id_map_inline.h says."""
+    spread = keys * np.uint64(0x9E3779B97F4A7C15)
+    return (spread ^ spread >> np.uint64(32)) & np.uint64(mask)
+
+
+def longest_run(cells: Any, mask: int) -> int:
+    """The most cells of an id map that stand side by side, taken."""
+    longest = run = 0
+    for index in range(mask + 1):
+        run = run + 1 if cells[2 * index] else 0
+        longest = max(longest, run)
+    return longest
+
+
+def test_market_time_is_of_instruments_alone(driven: DrivenSeats) -> None:
+    """What the feed says itself bears the engine's time: a recorded market would seem to have leapt to today."""
+    driven.plan.now_ns = driven.now_ns
+    lib.seats_market(driven.seats, driven.plan, 0, 5 * SECOND_NS)
+    lib.seats_market(driven.seats, driven.plan, lib.NO_INSTRUMENT, 10**18)
+    driven.client.new()
+    driven.turn()
+    assert driven.signal_ring.events()[-1]["header"]["origin_time_ns"] == 5 * SECOND_NS + 1000
+
+
 # ---- attaching and the snapshot -------------------------------------------------------------------------
 
 
@@ -349,6 +383,7 @@ def test_requests_of_an_attachment_that_is_over_are_never_read(driven: DrivenSea
     driven.client.new()
     driven.client.announce()
     driven.turn(after_ns=MILLISECOND_NS)
+    driven.turn(after_ns=10 * MILLISECOND_NS)
     assert driven.intents() == []
     driven.client.open()
     driven.turn(after_ns=MILLISECOND_NS)
@@ -511,6 +546,34 @@ def test_flood_is_cut() -> None:
         driven.turn()
         assert client.page.requests <= 2000
     assert driven.cut_reason() == "rate"
+
+
+def test_attaching_again_gives_no_new_allowance() -> None:
+    driven = DrivenSeats(messages_per_second_max=1, orders_capacity=64)
+    client = driven.attach()
+    for _ in range(SECOND_NS // (20 * MILLISECOND_NS)):
+        driven.turn(after_ns=10 * MILLISECOND_NS)  # the next attachment is taken note of at once
+        driven.attach()
+        for _ in range(60):
+            client.cancel(1)
+        driven.turn()
+        driven.turn()
+        if driven.cut_reason():
+            break
+    assert driven.cut_reason() == "rate"
+    client.announce()
+    driven.turn(after_ns=20 * MILLISECOND_NS)
+    assert driven.cut_reason() == "rate", "nor is it let in before the second is over"
+    driven.turn(after_ns=SECOND_NS)
+    assert driven.cut_reason() == ""
+
+
+def test_attachments_by_the_thousand_cost_the_turn_a_hundred_a_second(driven: DrivenSeats) -> None:
+    before = driven.intake.published
+    for _ in range(2000):
+        driven.client.announce()
+        driven.turn(after_ns=MILLISECOND_NS // 2)
+    assert driven.client.page.attachments <= 102 and driven.intake.published - before <= 202
 
 
 def test_full_intake_leaves_requests_in_their_own_ring(driven: DrivenSeats) -> None:
