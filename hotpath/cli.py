@@ -133,20 +133,24 @@ def replay(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Keep the order log in this folder.")] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Of a recorded run: load and run the [signal] native that it names.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the same engine over a recorded feed in virtual time, against the paper venue, and report.
 
     A capture's packets go through the same line code as live ones: lost and late ones, and two lines, included.
     A folder that `--record` made is run again turn by turn, and every order compared with the recorded one;
-    the exit code is 1 when any differs, and of a feed when a strategy was cut off.
+    the exit code is 1 when any differs, and of a feed when a strategy was cut off. It runs no code that the
+    recording names, unless you say --trust-code.
     """
     from hotpath.report_view import print_comparison, print_report, progress_bar
 
     if file.is_dir():
         from hotpath.recordings import replay_recording
 
-        comparison = replay_recording(file)
+        comparison = replay_recording(file, trust_code=trust_code)
         print_comparison(comparison, json=json)
         raise typer.Exit(0 if comparison.same else 1)
     from hotpath.replay import ReplayOptions, replay_file

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -234,9 +235,25 @@ class Replayer:
             )
 
 
-def replay_recording(folder: Path) -> RecordingReplay:
-    """Run a recording again and compare."""
+def code_named(recording: Recording) -> str:
+    """The user's own code that a replay of this recording loads and runs; empty when there is none.
+
+    Python strategies are not among it: what they asked for is recorded.
+    """
+    return recording.run.config.signal.native
+
+
+def replay_recording(folder: Path, *, trust_code: bool = False) -> RecordingReplay:
+    """Run a recording again and compare. Raises CaptureError for one that names code, unless that is trusted."""
     recording = Recording(folder)
+    code = code_named(recording)
+    if code and not trust_code:
+        raise CaptureError(
+            f"{folder}: names code of somebody's own, which a replay would run: signal.native = {code}",
+            next_step="if you know that code and who made the recording: hotpath replay --trust-code",
+        )
+    if code:
+        print(f"note: runs {code}, which the recording names", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="hotpath-replay-") as scratch:
         spec = _spec_of(recording, Path(scratch))
         with engine_memory(spec) as memory:

@@ -19,7 +19,7 @@ from ffi import ffi, lib
 from ffi.dtypes import dtype_of
 from hotpath import journal
 from hotpath.engine import engine_memory
-from hotpath.errors import CaptureError, StageError
+from hotpath.errors import CaptureError, ConfigError, StageError
 from hotpath.recordings import Recording, replay_recording
 from hotpath.replay import ReplayOptions, replay_file, replay_spec
 from hotpath.stages import ProcessStages, fill_gateway_config
@@ -108,6 +108,25 @@ def test_replay_stores_the_orders_of_a_turn_that_a_dying_gateway_could_not_recor
     np.concatenate([turns[:cut], later]).tofile(copy / "gateway.ctl.events")
     again = replay_recording(copy)
     assert again.same and again.orders_replayed == len(records), again.mismatches
+
+
+def test_code_that_a_recording_names_is_run_only_when_it_is_trusted(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recording from elsewhere, whose native score is a file that leaves a trace when it is loaded."""
+    copy, trace = tmp_path / "copy", tmp_path / "trace"
+    shutil.copytree(recording, copy)
+    code = f"{tmp_path}/theirs.py:score"
+    (tmp_path / "theirs.py").write_text(f"open({str(trace)!r}, 'w').close()\nscore = None\n")
+    run = msgspec.json.decode((copy / "run.json").read_bytes())
+    run["config"]["signal"]["native"] = code
+    (copy / "run.json").write_bytes(msgspec.json.encode(run))
+    with pytest.raises(CaptureError, match=r"names code .* signal\.native = ") as caught:
+        replay_recording(copy)
+    assert code in str(caught.value) and "--trust-code" in caught.value.next_step and not trace.exists()
+    with pytest.raises(ConfigError, match="not a compiled function"):
+        replay_recording(copy, trust_code=True)
+    assert trace.exists() and f"note: runs {code}" in capsys.readouterr().err
 
 
 def test_second_recording_into_the_folder_is_refused(recording: Path, day: Path, tmp_path: Path, engine: str) -> None:
