@@ -181,6 +181,12 @@ static uint64_t hole_from(const line *line) {
     return next == NOWHERE ? line->gap_end : line->stash_sequence[next];
 }
 
+/* No progress for too long; or nobody can be asked, and what comes next would find no place: that is worth more. */
+static int gap_is_over(const line *line, uint64_t now_ns) {
+    if (since(line->gap_start_time_ns, now_ns) >= line->gap_timeout_ns) return 1;
+    return line->request_socket[0] < 0 && line->stash_count == LINE_STASH_MAX;
+}
+
 /* Until nothing is left to do: opened at most once, given up at most once. */
 uint32_t hole_settle(line *line, ring_writer *raw, uint64_t now_ns) {
     uint32_t published = stash_drain(line, raw);
@@ -188,7 +194,7 @@ uint32_t hole_settle(line *line, ring_writer *raw, uint64_t now_ns) {
     uint64_t from = hole_from(line);
     if (from <= line->expected) return published; /* what comes next is here; raw had no room for it */
     hole_follow(line, from, now_ns);
-    if (line->gap_open && since(line->gap_start_time_ns, now_ns) >= line->gap_timeout_ns) {
+    if (line->gap_open && gap_is_over(line, now_ns)) {
         published += gap_give_up(line, raw, from, now_ns);
         if (hole_close(line, raw, now_ns)) return published;
         from = hole_from(line);

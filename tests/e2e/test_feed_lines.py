@@ -84,7 +84,8 @@ def test_engine_on_two_lossy_lines_misses_nothing(tmp_path: Path, engine: str) -
             process.wait_trading(fills=3)
             until(lambda: process.count("feed", "gaps_closed") > 5, "gaps of both lines, closed by retransmission")
             missing, *lost = (process.count("feed", name) for name in ("gap_messages", "a_lost", "b_lost"))
-            assert missing < min(lost) / 2, "a line's losses were not the other's to fill"
+            # A quarter of a line's losses are the other's too; a busy machine adds some. Unfilled, all are missing.
+            assert missing < min(lost) * 0.8, "a line's losses were not the other's to fill"
             relay.muted[1] = True
             until(lambda: process.count("feed", "b_silent"), "the second line's silence")
             relay.muted[1] = False

@@ -83,6 +83,16 @@ def test_gap_nobody_can_be_asked_about_says_so() -> None:
     assert line.reasons() == [lib.GAP_NO_SERVER]
 
 
+def test_nothing_that_came_is_dropped_for_what_nobody_can_bring() -> None:
+    line = DrivenLine(server=False)
+    line.give(packet(1, [A]))
+    last = 2 * lib.LINE_STASH_MAX
+    for number in range(3, last + 1):
+        line.give(packet(number, [C]))
+    assert line.reasons() == [lib.GAP_NO_SERVER] and line.counter(lib.FEED_PACKETS_NO_STASH) == 0
+    assert line.messages() == [(1, A), *((number, C) for number in range(3, last + 1))]
+
+
 def test_gap_whose_requests_nobody_answers_says_so(line: DrivenLine) -> None:
     line.give(packet(3, [C]))
     line.poll(step_ns=TIMEOUT_NS)
