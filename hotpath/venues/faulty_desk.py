@@ -13,6 +13,7 @@ from ffi import ffi, lib
 from hotpath.venues.config import SimulatorConfig
 from hotpath.venues.faulty_sockets import After, Strikes
 from hotpath.venues.market import Command, Market, Report
+from hotpath.venues.message_log import MessageLog
 from hotpath.venues.orders import Account, Desk, Order
 
 # Every reason that OUCH 5.0 gives by number (the venue's appendix, risk checks included), and 4.2 by letter.
@@ -22,11 +23,13 @@ CANCEL_REASONS = b"SDHTZKE"  # supervisory, regulatory, halted, time-out, system
 CORRECTION_REASON = ord("E")
 
 
-class FaultyStream(list[bytes]):
+class FaultyStream(MessageLog):
     """An account's sequenced messages; some come later than what was said after them, some come again."""
 
     def __init__(self, messages: Iterable[bytes], injectors: dict[str, Strikes], after: After) -> None:
-        super().__init__(messages)
+        super().__init__()
+        for message in messages:
+            super().append(message)
         self._late = injectors["late_report"]
         self._repeated = injectors["repeated_report"]
         self._after = after
@@ -35,11 +38,11 @@ class FaultyStream(list[bytes]):
         """Say it: now, later, or now and later."""
         kind = chr(payload[0])
         if kind in self._late.config.kinds and self._late.strikes():
-            self._after(self._late.config.delay_ms, lambda: list.append(self, payload))
+            self._after(self._late.config.delay_ms, lambda: MessageLog.append(self, payload))
         else:
             super().append(payload)
         if kind in self._repeated.config.kinds and self._repeated.strikes():
-            self._after(self._repeated.config.delay_ms, lambda: list.append(self, payload))
+            self._after(self._repeated.config.delay_ms, lambda: MessageLog.append(self, payload))
 
 
 class FaultyDesk(Desk):
@@ -112,6 +115,13 @@ class FaultyDesk(Desk):
             return False
         self.market.publish_broken(self.instrument_of(parties[0][0]), match_id)
         return self.break_match(match_id)
+
+    def break_match(self, match_id: int) -> bool:
+        self._prices.pop(match_id, None)
+        return super().break_match(match_id)
+
+    def _too_old_to_break(self, match_id: int, parties: list[tuple[Order, int]]) -> None:
+        del self._prices[match_id]
 
     def _correct(self, match_id: int) -> bool:
         """The same execution at another price."""

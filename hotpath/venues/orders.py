@@ -1,24 +1,28 @@
 """The order desk: OUCH 5.0 and 4.2 messages to market commands, and market reports to OUCH messages.
 
     payload --> Desk.receive --> Command --> market
-    market  --> Report --> Desk.deliver --> Account.stream (sequenced; kept whole for replay)
+    market  --> Report --> Desk.deliver --> Account.stream (sequenced; kept whole for replay, on disk)
 
-An account outlives its connections: its stream, its orders and its numbers are the day's.
+An account outlives its connections: its stream, its orders and its numbers are the day's. What memory a day takes
+is bounded by the orders that are open (and 14 bytes for each token of 4.2, which may never come again).
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
 from ffi import ffi, lib
 from hotpath.venues.config import AccountConfig, SimulatorConfig
 from hotpath.venues.market import Command, Market, Report
+from hotpath.venues.message_log import MessageLog
 
 MARKET_PRICES = (0x7FFFFFFF, 2_000_000_000)  # "at any price", as 4.2 and 5.0 clients write it
 PRICE_TICKS_MAX = 1_999_999_900  # 199,999.99 dollars, the venue's highest
 DOLLAR_TICKS = 10_000
 MESSAGE_BYTES_MAX = 512
+BREAKABLE_MAX = 4096  # executions that can still be declared not to have happened
 SIDES = {ord("B"): 0, ord("S"): 1, ord("T"): 1, ord("E"): 1}
 
 # OUCH 4.2 gives reasons as letters.
@@ -48,9 +52,10 @@ class Account:
     """Who may log in, and all that the venue remembers of them today."""
 
     config: AccountConfig
-    stream: list[bytes] = field(default_factory=list)  # sequenced messages; number i + 1 is stream[i]
-    by_name: dict[bytes | int, Order] = field(default_factory=dict)  # by token (4.2) or user_ref (5.0)
-    last_user_ref: int = 0
+    stream: MessageLog = field(default_factory=MessageLog)  # sequenced messages
+    by_name: dict[bytes | int, Order] = field(default_factory=dict)  # live orders, by token (4.2) or user_ref (5.0)
+    tokens: set[bytes] = field(default_factory=set)  # 4.2: all that were ever used
+    last_user_ref: int = 0  # 5.0: they only rise
 
     @property
     def is_50(self) -> bool:
@@ -66,7 +71,7 @@ class Desk:
         self.market = market
         self.accounts = {account.username.upper(): Account(account) for account in config.accounts}
         self.orders: dict[int, Order] = {}
-        self.matches: dict[int, list[tuple[Order, int]]] = {}  # our executions, to be broken by number
+        self.matches: OrderedDict[int, list[tuple[Order, int]]] = OrderedDict()  # our last executions, by number
         self.counts = dict.fromkeys(
             (
                 "orders_in",
@@ -126,9 +131,12 @@ class Desk:
                 self.counts["ignored_in"] += 1
                 return False
             account.last_user_ref = entry.user_ref
-        elif bytes(ffi.buffer(entry.token)) in account.by_name:
+            return True
+        token = bytes(ffi.buffer(entry.token))
+        if token in account.tokens:
             self.counts["ignored_in"] += 1
             return False
+        account.tokens.add(token)
         return True
 
     @staticmethod
@@ -274,8 +282,7 @@ class Desk:
             self._send_state("A", report, order)
         elif report.type == lib.EXEC_REPLACED:
             self.counts["replaced"] += 1
-            old = self.orders.pop(report.target_order_id)
-            old.live = False
+            self._forget(self.orders[report.target_order_id])
             self._send_state("U", report, order)
         elif report.type == lib.EXEC_FILL:
             self._send_fill(report, order)
@@ -298,8 +305,13 @@ class Desk:
     def _leaves(self, order: Order, leaves_lots: int) -> None:
         order.leaves_lots = leaves_lots
         if not leaves_lots:
-            order.live = False
-            self.orders.pop(order.order_id, None)
+            self._forget(order)
+
+    def _forget(self, order: Order) -> None:
+        """A dead order answers as one that never was: only its number or token is not to be used again."""
+        order.live = False
+        self.orders.pop(order.order_id, None)
+        order.account.by_name.pop(self._name(order.account, order.entry), None)
 
     @staticmethod
     def _named(order: Order) -> dict[str, Any]:
@@ -339,6 +351,8 @@ class Desk:
         self.counts["fills"] += 1
         self.counts["filled_lots"] += report.quantity_lots
         self.matches.setdefault(report.match_id, []).append((order, report.quantity_lots))
+        if len(self.matches) > BREAKABLE_MAX:
+            self._too_old_to_break(*self.matches.popitem(last=False))
         self._leaves(order, report.leaves_lots)
         self._send(
             order.account,
@@ -369,8 +383,11 @@ class Desk:
             **self._named(order),
         )
 
+    def _too_old_to_break(self, match_id: int, parties: list[tuple[Order, int]]) -> None:
+        """An execution is final."""
+
     def break_match(self, match_id: int) -> bool:
-        """Declare an execution of ours not to have happened; False when there is no such one."""
+        """Declare one of our last executions not to have happened; False when it is none of them."""
         parties = self.matches.pop(match_id, None)
         if parties is None:
             return False

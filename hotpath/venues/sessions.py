@@ -22,6 +22,7 @@ from hotpath.venues.orders import Account, Desk
 from hotpath.venues.tap import IN, OUT, Address, Tap
 
 RECEIVE_BYTES = 65536
+MESSAGES_MAX = 512  # of a stream, in one send
 UNSENT_BYTES_MAX = 16 << 20  # a client that reads nothing for so long is dropped
 PACKET_BYTES_MAX = 512  # of a client: longer is not OUCH
 MILLISECOND_NS = 1_000_000
@@ -108,9 +109,16 @@ class SessionServer:
             account = connection.account
             if account is None or connection.next_sequence > len(account.stream):
                 continue
-            fresh = account.stream[connection.next_sequence - 1 :]
-            connection.next_sequence = len(account.stream) + 1
+            while not connection.unsent and self._publish_some(connection, account, now_ns):
+                pass
+
+    def _publish_some(self, connection: Connection, account: Account, now_ns: int) -> int:
+        """The next messages of its stream; how many there were."""
+        fresh = account.stream.since(connection.next_sequence, limit=MESSAGES_MAX)
+        if fresh:
+            connection.next_sequence += len(fresh)
             self._send(connection, b"".join(soup(lib.SOUP_SEQUENCED, payload) for payload in fresh), now_ns)
+        return len(fresh)
 
     def keep_alive(self, now_ns: int) -> None:
         """Heartbeats out; silent and half-open clients dropped."""
@@ -127,7 +135,10 @@ class SessionServer:
         """End of session to all; their connections close once it has left."""
         self.publish(now_ns)
         for connection in list(self.connections.values()):
-            if connection.account is not None:
+            account = connection.account
+            if account is not None:
+                while self._publish_some(connection, account, now_ns):
+                    pass
                 self._send(connection, soup(lib.SOUP_END_OF_SESSION), now_ns)
             connection.closing = True
             self._flush(connection)
