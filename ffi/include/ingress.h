@@ -52,7 +52,7 @@ typedef struct {
 
 /* A canonical event: what itch_normalise makes of a message, with the symbol in place of an index. */
 typedef struct {
-    uint64_t origin_time_ns; /* venue clock, ns since the epoch */
+    uint64_t origin_time_ns; /* venue clock, ns since the epoch: within 2^48 of the day's midnight */
     uint64_t order_ref;
     int64_t price_ticks;
     int64_t quantity_lots;
@@ -172,8 +172,8 @@ typedef struct {
 /* Copy what has come into raw, as far as there is room. In virtual time the ingress times are `now_ns`: nothing
  * else is known there. Returns how many events. */
 uint32_t ingress_poll(ingress_source *source, ring_writer *raw, uint64_t now_ns, int virtual_time);
-/* A RAW_NORM event as the norm event that it says, held to what venue bytes can say: enum itch_status. The
- * event is not touched unless ITCH_OK is returned. */
-int ingress_normalise(const raw_event *raw, uint32_t instrument_count, norm_event *event);
+/* A RAW_NORM event as the norm event that it says, held to what venue bytes can say on the day that began at
+ * `midnight_ns`: enum itch_status. The event is not touched unless ITCH_OK is returned. */
+int ingress_normalise(const raw_event *raw, uint32_t instrument_count, uint64_t midnight_ns, norm_event *event);
 /* The order that a RAW_NORM event touches, if any: lets a reader prefetch. */
 uint64_t ingress_order_ref(const raw_event *raw);

@@ -95,16 +95,17 @@ typedef struct {
 
 /* ---- events --------------------------------------------------------------------------------- */
 
-/* The ring that an event's cause_sequence counts in. */
+/* What an event's cause_sequence counts. Not always one ring: a refusal by risk comes on the ring reject, and
+ * what it causes says INPUT_EXEC as what an execution causes does. */
 enum input_id {
-    INPUT_NONE,
+    INPUT_NONE,   /* no event: of a raw event it is the venue's number, of a turn record the turn */
     INPUT_RAW,
     INPUT_NORM,
     INPUT_SIGNAL,
     INPUT_CMD,
     INPUT_EXEC,
     INPUT_CTL,
-    INPUT_TIMER,
+    INPUT_TIMER,  /* turns of the stage */
     INPUT_INTAKE
 };
 
@@ -221,7 +222,7 @@ enum trading_state { STATE_UNKNOWN, STATE_TRADING, STATE_HALTED, STATE_PAUSED, S
 /* The first 48 bytes of every slot. `stamp` is the ring's: 0 while the slot is written. */
 typedef struct {
     uint64_t stamp;           /* sequence + 1 */
-    uint64_t cause_sequence;  /* of the event that caused this one, in ring cause_input */
+    uint64_t cause_sequence;  /* of what caused this event, counted as cause_input says */
     uint64_t origin_time_ns;  /* venue clock of the causing market event, as ns since the epoch */
     uint64_t ingress_time_ns; /* its bytes were in user memory (or were intended to be) */
     uint64_t publish_time_ns; /* this event was published */

@@ -25,14 +25,20 @@ static uint32_t locate_of(const feed_stage *feed, uint32_t instrument) {
     return feed->instruments[instrument].flags & INSTRUMENT_FILTERED ? LOCATE_FILTERED : instrument;
 }
 
-void feed_init(feed_stage *feed) {
+/* A locate is the venue's number for the day: what a session taught does not outlive it. */
+static void locates_reset(feed_stage *feed) {
     for (uint32_t i = 0; i < LOCATES; i++) feed->locate[i] = NO_INSTRUMENT;
-    feed->filtering = 0;
     for (uint32_t i = 0; i < feed->instrument_count; i++) {
-        if (feed->instruments[i].flags & INSTRUMENT_FILTERED) feed->filtering = 1;
-        if (feed->instruments[i].venue_locate && feed->instruments[i].venue_locate < LOCATES)
-            feed->locate[feed->instruments[i].venue_locate] = locate_of(feed, i);
+        uint32_t locate = feed->instruments[i].venue_locate;
+        if (locate && locate < LOCATES) feed->locate[locate] = locate_of(feed, i);
     }
+}
+
+void feed_init(feed_stage *feed) {
+    locates_reset(feed);
+    feed->filtering = 0;
+    for (uint32_t i = 0; i < feed->instrument_count; i++)
+        if (feed->instruments[i].flags & INSTRUMENT_FILTERED) feed->filtering = 1;
     memset(feed->partial, 0, sizeof feed->partial);
     feed->packet_start = 1;
     feed->gap_open = feed->gap_lost = feed->silent = feed->in_snapshot = 0;
@@ -187,8 +193,8 @@ static int speaks_of(const feed_stage *feed, uint32_t instrument, const char *st
     return 1;
 }
 
-/* A locate is the venue's number for the day. The directory message says whose it is today; where the
- * beginning of the day was missed, any message that bears a symbol does. */
+/* The directory message says whose a locate is today; where the beginning of the day was missed, any message
+ * that bears a symbol does. */
 static void locate_learn(feed_stage *feed, const raw_event *raw, uint16_t locate) {
     itch_message message;
     uint32_t *known = &feed->locate[locate], before = *known;
@@ -372,7 +378,7 @@ static void norm_take(feed_stage *feed, const raw_event *raw) {
         counter[FEED_FILTERED]++;
         return;
     }
-    int status = ingress_normalise(raw, feed->instrument_count, event);
+    int status = ingress_normalise(raw, feed->instrument_count, feed->midnight_ns, event);
     if (status == ITCH_OK) {
         event_apply(feed, event, raw);
         return;
@@ -409,6 +415,7 @@ static void state_apply(feed_stage *feed, const raw_event *raw) {
         break;
     case RAW_SESSION: /* joined late, all that was said before is missing */
         books_clear(feed);
+        locates_reset(feed);
         feed->gap_open = feed->in_snapshot = 0;
         feed->gap_lost = raw->session_sequence > 1 && !feed->trust_late_start;
         state_publish(feed, raw, NORM_CLEAR, NO_INSTRUMENT);

@@ -11,9 +11,14 @@
 #define WIRE_PRICE_MAX 4294967295    /* what a venue's four bytes can say */
 #define WIRE_QUANTITY_MAX 4294967295
 #define KNOWN_FLAGS (FLAG_SELL | FLAG_PRINTABLE)
+#define DAY_SPAN_NS (1ull << 48)     /* what a venue's six bytes can say of the time since midnight */
 
+static int within_day(uint64_t midnight_ns, uint64_t time_ns) { return time_ns - midnight_ns < DAY_SPAN_NS; }
+
+/* Virtual time follows it: a time that no venue's bytes could say moves nothing. */
 static uint64_t origin_of(const ingress_source *source, const raw_event *event) {
-    if (event->header.type == RAW_NORM) return event->header.origin_time_ns;
+    uint64_t said = event->header.origin_time_ns;
+    if (event->header.type == RAW_NORM) return within_day(source->midnight_ns, said) ? said : source->origin_time_ns;
     if (event->header.type != RAW_MESSAGE || event->length < TIME_END) return source->origin_time_ns;
     return source->midnight_ns + wire_load(event->bytes + TIME_OFFSET, 6);
 }
@@ -62,8 +67,9 @@ static int is_told(uint8_t type) {
 }
 
 /* What it says of numbers is what the venue's bytes could have said: the path was built for no others. */
-static int check_numbers(const ingress_norm *norm) {
+static int check_numbers(const ingress_norm *norm, uint64_t midnight_ns) {
     int64_t quantity_max = norm->type == NORM_CROSS || norm->type == NORM_IMBALANCE ? INT64_MAX : WIRE_QUANTITY_MAX;
+    if (!within_day(midnight_ns, norm->origin_time_ns)) return ITCH_BAD_FIELD;
     if (norm->price_ticks < 0 || norm->price_ticks > WIRE_PRICE_MAX) return ITCH_BAD_FIELD;
     if (norm->quantity_lots < 0 || norm->quantity_lots > quantity_max) return ITCH_BAD_FIELD;
     int is_state = norm->type == NORM_STATUS || norm->type == NORM_OPERATIONAL;
@@ -84,13 +90,13 @@ uint64_t ingress_order_ref(const raw_event *raw) {
     return order_ref;
 }
 
-int ingress_normalise(const raw_event *raw, uint32_t instrument_count, norm_event *event) {
+int ingress_normalise(const raw_event *raw, uint32_t instrument_count, uint64_t midnight_ns, norm_event *event) {
     ingress_norm norm;
     if (raw->length != sizeof norm || raw->total != sizeof norm) return ITCH_BAD_LENGTH;
     memcpy(&norm, raw->bytes, sizeof norm);
     if (!is_told(norm.type)) return ITCH_UNKNOWN_TYPE;
     int status = check_instrument(&norm, raw->header.instrument, instrument_count);
-    if (status == ITCH_OK) status = check_numbers(&norm);
+    if (status == ITCH_OK) status = check_numbers(&norm, midnight_ns);
     if (status != ITCH_OK) return status;
     event->header.type = norm.type;
     event->header.flags = norm.flags;

@@ -100,8 +100,8 @@ static void book_follow(strategy_host *host, const norm_event *event) {
     if (event->header.type <= NORM_REPLACE) book_apply(host->book, &copy);
 }
 
-static void stale_all(strategy_host *host, uint32_t stale) {
-    for (uint32_t i = 0; i < host->instrument_count; i++) host->market[i].stale = stale;
+static void stale_all(strategy_host *host) {
+    for (uint32_t i = 0; i < host->instrument_count; i++) host->market[i].stale = 1;
 }
 
 /* Every book is empty from here; what follows fills them anew. */
@@ -110,13 +110,16 @@ static void books_empty(strategy_host *host) {
     for (uint32_t i = 0; i < host->instrument_count; i++) memset(&host->market[i].bid_price_ticks, 0, TOP_BYTES);
 }
 
-/* A state of the line concerns every instrument. */
+/* A state of the line concerns every instrument. That the line is whole again says nothing of any: each one's
+ * next event does. */
 static void line_follow(strategy_host *host, const norm_event *event) {
     switch (event->header.type) {
     case NORM_GAP:
-    case NORM_SILENT: stale_all(host, 1); return;
-    case NORM_WHOLE: stale_all(host, 0); return;
-    case NORM_CLEAR: books_empty(host); return;
+    case NORM_SILENT: stale_all(host); return;
+    case NORM_CLEAR:
+        books_empty(host);
+        stale_all(host);
+        return;
     default: return;
     }
 }
@@ -203,6 +206,7 @@ static int market_next(strategy_host *host) {
         if (lost) {
             host->lost_count += lost;
             market_forget(host);
+            stale_all(host);
             if (host->events) return HOST_LOST; /* else it came late, and lost what it never had */
         }
         if (!count) return HOST_IDLE;

@@ -32,7 +32,7 @@ static void slot_judge(const raw_event *slot) {
     if (slot->length > RAW_BYTES_MAX || slot->offset) fail("a slot that holds more than it can");
     switch (slot->header.type) {
     case RAW_NORM:
-        if (ingress_normalise(slot, 2, &event) == 0 && event.header.instrument != NO_INSTRUMENT &&
+        if (ingress_normalise(slot, 2, 0, &event) == 0 && event.header.instrument != NO_INSTRUMENT &&
             event.header.instrument > 1)
             fail("an instrument that does not exist");
         break;

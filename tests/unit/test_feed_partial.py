@@ -190,6 +190,20 @@ def test_locate_is_learnt_from_any_message_that_bears_the_symbol() -> None:
     assert feed.unused() == {"unknown_instrument": 3}
 
 
+def test_locate_of_one_session_says_nothing_in_the_next() -> None:
+    feed = two(located=False)
+    feed.feed.trust_late_start = 1
+    raw_message(feed, directory(7, b"I1"))
+    raw_message(feed, add_order(1, locate=7, stock=b"I1"))
+    raw_state(feed, lib.RAW_SESSION, sequence=50)  # another day, joined behind its directory
+    raw_message(feed, add_order(2, locate=7, stock=b"I0"))
+    raw_message(feed, delete_order(2, locate=7))
+    feed.turn()
+    events = feed.norm.events()
+    assert events["header"]["instrument"][events["order_ref"] == 2].tolist() == [0, 0]
+    assert not any(stale_flags(feed))
+
+
 def test_what_was_passed_over_before_a_snapshot_lacks_in_no_book_after_it() -> None:
     feed = two(located=False)
     raw_message(feed, delete_order(5, locate=9))

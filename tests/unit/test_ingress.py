@@ -13,8 +13,10 @@ from hotpath.config import SENDERS_MAX
 from hotpath.examples.ingress import push_itch
 from tests.support.feed_driver import DrivenFeed
 from tests.support.ingress_driver import SILENCE_NS, DrivenIngress, norm_bytes, raw_payload
+from tests.support.memory import Ring
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MIDNIGHT_NS = 1_580_360_400 * 10**9
 A, B, C = b"A" * 36, b"B" * 19, b"C" * 36
 
 
@@ -229,13 +231,13 @@ def test_frame_that_cannot_be_is_refused_whole_and_counted(frame: bytes, reason:
 # ---- canonical events --------------------------------------------------------------------------------
 
 
-def normalised(ingress: DrivenIngress, event: bytes) -> tuple[int, dict[str, int]]:
+def normalised(ingress: DrivenIngress, event: bytes, *, midnight_ns: int = 0) -> tuple[int, dict[str, int]]:
     ingress.events()
     before = ingress.ring.published
     assert ingress.frame(lib.INGRESS_NORM, event, sequence=ingress.next, count=1) == "taken"
     raw = ingress.ring.events(before)
     target = ffi.new("norm_event *")
-    status = lib.ingress_normalise(ffi.cast("raw_event *", ffi.from_buffer(raw)), 1, target)
+    status = lib.ingress_normalise(ffi.cast("raw_event *", ffi.from_buffer(raw)), 1, midnight_ns, target)
     header = target.header
     said = {"type": header.type, "instrument": header.instrument, "flags": header.flags}
     return status, {**said, "price": target.price_ticks, "quantity": target.quantity_lots, "order": target.order_ref}
@@ -279,6 +281,35 @@ def test_canonical_event_becomes_what_it_says(norms: DrivenIngress) -> None:
 )
 def test_canonical_event_is_held_to_what_a_venue_can_say(event: bytes, status: int, norms: DrivenIngress) -> None:
     assert normalised(norms, event)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("origin_ns", "status"),
+    [
+        (MIDNIGHT_NS - 1, lib.ITCH_BAD_FIELD),
+        (MIDNIGHT_NS, lib.ITCH_OK),
+        (MIDNIGHT_NS + 2**48 - 1, lib.ITCH_OK),
+        (MIDNIGHT_NS + 2**48, lib.ITCH_BAD_FIELD),
+        (0, lib.ITCH_BAD_FIELD),
+        (2**64 - 1, lib.ITCH_BAD_FIELD),
+    ],
+)
+def test_time_of_a_canonical_event_is_of_the_day(origin_ns: int, status: int, norms: DrivenIngress) -> None:
+    event = norm_bytes(lib.NORM_ADD, order_ref=1, price_ticks=1, quantity_lots=1, origin=origin_ns)
+    assert normalised(norms, event, midnight_ns=MIDNIGHT_NS)[0] == status
+
+
+def test_time_that_cannot_be_moves_no_clock(norms: DrivenIngress) -> None:
+    source = ffi.new("ingress_source *", {"midnight_ns": MIDNIGHT_NS, "batch_max": 64})
+    norms.ring.attach_reader(ffi.addressof(source, "ring"), "feed")
+    raw, writer = Ring("raw_event", "feed", capacity=64), ffi.new("ring_writer *")
+    raw.attach_writer(writer)
+    for origin_ns in (MIDNIGHT_NS + 5, 2**64 - 1, MIDNIGHT_NS - 1):
+        event = norm_bytes(lib.NORM_ADD, order_ref=1, origin=origin_ns)
+        assert norms.frame(lib.INGRESS_NORM, event, sequence=norms.next, count=1) == "taken"
+    lib.ingress_poll(source, writer, 77, 1)
+    assert source.origin_time_ns == MIDNIGHT_NS + 5
+    assert raw.events()["header"]["origin_time_ns"][-3:].tolist() == [MIDNIGHT_NS + 5] * 3
 
 
 def test_feed_takes_canonical_events_into_its_book_and_doubts_what_it_cannot_read() -> None:

@@ -204,18 +204,27 @@ def test_it_is_told_what_it_wants(driven: Driven, sequences: list[int]) -> None:
     assert driven.strategy.instrument(0).last_price_ticks == 102
 
 
-def test_a_gap_makes_every_book_stale_until_it_is_whole(driven: Driven) -> None:
+def test_a_gap_makes_every_book_stale_until_its_own_next_event(driven: Driven) -> None:
     line = {"instrument": lib.NO_INSTRUMENT, "flags": 0}
     driven.tell(event(0), event(1, type=lib.NORM_GAP, **line))
     assert driven.strategy.market["stale"].tolist() == [1, 1]
     driven.tell(event(2, type=lib.NORM_WHOLE, **line))
-    assert driven.strategy.market["stale"].tolist() == [0, 0]
+    assert driven.strategy.market["stale"].tolist() == [1, 1], "that the line is whole brings no price"
+    driven.tell(event(3, instrument=1))
+    assert driven.strategy.market["stale"].tolist() == [1, 0]
+
+
+def test_a_lapped_strategy_believes_an_instrument_once_it_is_heard_of(driven: Driven) -> None:
+    driven.tell(event(0), event(1, instrument=1))
+    driven.tell(*(event(sequence) for sequence in range(2, RING + 20)))
+    assert driven.strategy.market["stale"].tolist() == [0, 1]
 
 
 def test_a_cleared_market_empties_book_tops_and_features(driven: Driven) -> None:
     driven.tell(event(0), event(1, instrument=1))
     driven.tell(event(2, type=lib.NORM_CLEAR, instrument=lib.NO_INSTRUMENT, flags=0))
     assert driven.strategy.market["bid_price_ticks"].tolist() == [0, 0]
+    assert driven.strategy.market["stale"].tolist() == [1, 1]
     assert len(driven.strategy.depth("AAA")[0]) == 0 and np.isnan(driven.strategy.features).all()
 
 
