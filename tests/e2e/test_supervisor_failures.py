@@ -128,19 +128,19 @@ def test_failure_of_the_watch_kills_latches_and_cancels_what_is_open(tmp_path: P
         def watch_fails_over_open_orders() -> bool:
             if supervisor.open_orders() < 2:
                 return False
-            children.extend(children_of(os.getpid()))
+            children.extend(child.process.pid for child in supervisor.children.values())
             raise WatchError("nobody thought of it")
 
         with EngineName(config):
             supervisor = Supervisor(live_spec(config), arm=True)
             with pytest.raises(WatchError):
                 supervise(supervisor, until=watch_fails_over_open_orders)
-        (killed,) = supervisor.notices
+        (killed,) = supervisor.notices  # and none of orders that were not confirmed cancelled
         assert killed.endswith("the supervisor failed: WatchError: nobody thought of it")
         assert "WatchError" in json.loads(latch_path(config).read_text())["reason"]
         assert segments_of(engine) == []
-        assert not any(alive(pid) for pid in children if pid != running.process.pid)
-    assert running.summary["canceled"] >= 2
+        assert children and not any(alive(pid) for pid in children)
+    assert running.summary["canceled"] >= 1
 
 
 def test_gateway_that_cannot_be_started_again_ends_the_run_killed(day: Path, tmp_path: Path, engine: str) -> None:
@@ -213,7 +213,10 @@ def test_strategy_is_given_up_after_its_restarts_and_its_children_hold_no_seat(
 ) -> None:
     told = tmp_path / "children"
     config = with_strategy(
-        paper(day, tmp_path, engine, restarts_max=1), after=50, then="leave_a_child_and_die", file=str(told)
+        paper(day, tmp_path, engine, restarts_max=1, hang_ms=60_000),
+        after=50,
+        then="leave_a_child_and_die",
+        file=str(told),
     )
     with engine_process(config, tmp_path) as process:
         until(lambda: process.count("signal", "seats_cut") >= 2, "a second life in the same seat, and its end")
