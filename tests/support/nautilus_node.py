@@ -3,11 +3,18 @@
 python -m tests.support.nautilus_node ENGINE SEAT SYMBOL
 
 quote --> limit buy, far below --accepted--> modify --updated--> cancel --canceled--> market buy --filled--> stop
+
+python -m tests.support.nautilus_node ENGINE SEAT SYMBOL SUPERVISOR STAGE     # processes of the engine, to be ended
+
+quote --> STAGE stands still, the seat gives up, limit buy --submitted--> STAGE goes on, and cuts the seat --rejected-->
+          STAGE stands still, another one --submitted--> SUPERVISOR is killed: the engine has ended --rejected--> stop
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -24,6 +31,7 @@ from hotpath.examples.coprocess.nautilus_bridge import (
     HotpathDataFactory,
     HotpathExecConfig,
     HotpathExecFactory,
+    Hub,
 )
 
 PATIENCE_SECONDS = 20.0
@@ -47,10 +55,14 @@ class Small(Strategy):
     def on_quote_tick(self, tick: Any) -> None:
         self.quotes += 1
         if self.order is None:
-            instrument = self.cache.instrument(self.instrument_id)
-            price = instrument.make_price(float(tick.bid_price) - 1.0)
-            self.order = self.order_factory.limit(self.instrument_id, OrderSide.BUY, Quantity.from_int(10), price)
-            self.submit_order(self.order)
+            self.submit_below(float(tick.bid_price) - 1.0)
+
+    def submit_below(self, price: float) -> None:
+        instrument = self.cache.instrument(self.instrument_id)
+        self.order = self.order_factory.limit(
+            self.instrument_id, OrderSide.BUY, Quantity.from_int(10), instrument.make_price(price)
+        )
+        self.submit_order(self.order)
 
     def on_event(self, event: Any) -> None:
         kind = type(event).__name__
@@ -75,10 +87,42 @@ class Small(Strategy):
         NODE[0].stop()
 
 
+class CutOff(Small):
+    """Has an order without an answer when its seat is cut, and another one when the engine ends."""
+
+    def __init__(self, symbol: str, supervisor: int, stage: int) -> None:
+        super().__init__(symbol)
+        self.supervisor, self.stage = supervisor, stage
+
+    def submit_below(self, price: float) -> None:
+        os.kill(self.stage, signal.SIGSTOP)
+        if not self.told:
+            (hub,) = Hub.open.values()
+            hub.seat.raised()  # what is asked for after this is never looked at
+        super().submit_below(price)
+
+    def on_event(self, event: Any) -> None:
+        kind = type(event).__name__
+        if kind not in ("OrderRejected", "OrderAccepted", "OrderSubmitted"):
+            return
+        self.told.append(kind.removeprefix("Order").lower())
+        if self.told == ["submitted"]:
+            threading.Timer(SENT_SECONDS, os.kill, (self.stage, signal.SIGCONT)).start()
+        elif self.told == ["submitted", "rejected"]:
+            self.position = event.reason
+            self.submit_below(float(self.order.price))
+        elif self.told == ["submitted", "rejected", "submitted"]:
+            threading.Timer(SENT_SECONDS, os.kill, (self.supervisor, signal.SIGKILL)).start()
+        else:
+            self.position += f"; {getattr(event, 'reason', 'accepted')}"
+            self.stop_node()
+
+
+SENT_SECONDS = 0.3  # from the event "submitted" to the request in the ring, and more
 NODE: list[TradingNode] = []
 
 
-def main(engine: str, seat: str, symbol: str) -> int:
+def main(engine: str, seat: str, symbol: str, *processes: str) -> int:
     config = TradingNodeConfig(
         trader_id=TraderId("TEST-001"),
         logging=LoggingConfig(log_level="WARNING", log_colors=False),
@@ -93,7 +137,7 @@ def main(engine: str, seat: str, symbol: str) -> int:
     NODE.append(node)
     node.add_data_client_factory("HOTPATH", HotpathDataFactory)
     node.add_exec_client_factory("HOTPATH", HotpathExecFactory)
-    strategy = Small(symbol)
+    strategy = CutOff(symbol, *map(int, processes)) if processes else Small(symbol)
     node.trader.add_strategy(strategy)
     node.build()
     watchdog = threading.Timer(PATIENCE_SECONDS, node.stop)

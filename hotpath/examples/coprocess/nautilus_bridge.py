@@ -23,7 +23,9 @@ reconciliation; their fills of before are not known to the seat.
 
 The seat's heartbeat comes from the node's event loop: a strategy that blocks the loop for longer than `heartbeat_ms`
 is cut off and its orders are dealt with as configured. The bridge then attaches again, and reports as canceled each
-order that is no longer open; what was filled meanwhile shows in the position that reconciliation finds.
+order that is no longer open, as rejected each that was not yet answered and is not there; what was filled meanwhile
+shows in the position that reconciliation finds. When the engine itself ends, the orders that wait for an answer are
+rejected, and what is open is the venue's to tell: the node needs a restart for the engine's next run.
 """
 
 from __future__ import annotations
@@ -68,13 +70,14 @@ from nautilus_trader.model.instruments import Equity
 from nautilus_trader.model.objects import AccountBalance, Money, Price, Quantity
 
 from ffi import lib
-from hotpath.coprocess import BUY, NO_INSTRUMENT, SELL, Coprocess, name_of, reason_of
-from hotpath.errors import SeatCutError, SeatError, SeatFullError
+from hotpath.coprocess import BUY, ENGINE_ENDED, NO_INSTRUMENT, SELL, Coprocess, name_of, reason_of
+from hotpath.errors import HotpathError, SeatError
 
 VENUE = Venue("HOTPATH")
 MICROS = 1_000_000
 POLL_SECONDS = 0.0005
 REATTACH_SECONDS = 1.0
+SETTLE_SECONDS = 0.01  # until the node has applied the events that it was given
 MARKET_BATCH = 256
 PRINTS = (lib.NORM_EXECUTE, lib.NORM_EXECUTE_PRICE, lib.NORM_TRADE)
 TIMES_IN_FORCE = {TimeInForce.DAY: "day", TimeInForce.GTC: "day", TimeInForce.IOC: "ioc"}
@@ -130,6 +133,7 @@ class Hub:
         self.on_market: Callable[[Any], None] = lambda event: None
         self.on_report: Callable[[Any], None] = lambda report: None
         self.on_return: Callable[[], None] = lambda: None
+        self.on_end: Callable[[HotpathError], None] = lambda error: None
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -158,22 +162,29 @@ class Hub:
         self.seat.close()
 
     async def _poll(self) -> None:
-        while True:
-            for report in self.seat.reports():
-                self.on_report(report)
-            if self.seat.cut is not None:
-                await self._return()
-            for event in self.seat.market.copy(MARKET_BATCH):
-                self._market(event)
-            await asyncio.sleep(POLL_SECONDS)
+        """Until the engine has ended, and all that it reported is told."""
+        try:
+            while True:
+                for report in self.seat.reports():
+                    self.on_report(report)
+                if self.seat.cut not in (None, ENGINE_ENDED):  # an engine that ends still has reports to make
+                    await self._return()
+                for event in self.seat.market.copy(MARKET_BATCH):
+                    self._market(event)
+                await asyncio.sleep(POLL_SECONDS)
+        except HotpathError as error:
+            self.on_end(error)
 
     async def _return(self) -> None:
-        """Cut off: take the seat again, and say so."""
-        try:
-            self.seat.attach(timeout_seconds=REATTACH_SECONDS)
-        except SeatError:
-            await asyncio.sleep(REATTACH_SECONDS)
-            return
+        """Cut off: take the seat again, and say so. Raises SeatCutError when there is no engine any more."""
+        await asyncio.sleep(SETTLE_SECONDS)
+        while True:
+            try:
+                self.seat.attach(timeout_seconds=REATTACH_SECONDS)
+                break
+            except HotpathError:
+                self.seat.heartbeat()
+                await asyncio.sleep(REATTACH_SECONDS)
         self.on_return()
 
     def _market(self, event: Any) -> None:
@@ -339,6 +350,7 @@ class HotpathExecutionClient(LiveExecutionClient):
         await self._instrument_provider.load_all_async()
         self.hub.on_report = self._report
         self.hub.on_return = self._returned
+        self.hub.on_end = self._ended
         self.hub.start(self._loop)
         balance = AccountBalance(self._cash, Money(0, USD), self._cash)
         self.generate_account_state([balance], [], True, self._clock.timestamp_ns())
@@ -358,7 +370,7 @@ class HotpathExecutionClient(LiveExecutionClient):
         self.generate_order_submitted(order.strategy_id, order.instrument_id, order.client_order_id, now_ns)
         try:
             token = self._send(order)
-        except (SeatCutError, SeatFullError) as error:
+        except HotpathError as error:  # full, cut off, or no engine
             self.generate_order_rejected(
                 order.strategy_id, order.instrument_id, order.client_order_id, str(error), self._clock.timestamp_ns()
             )
@@ -405,7 +417,7 @@ class HotpathExecutionClient(LiveExecutionClient):
         try:
             ticks = self.hub.money[self.hub.index[command.instrument_id]].ticks(price)
             token = self.hub.seat.replace(self._token(command), quantity_lots=int(quantity), price_ticks=ticks)
-        except SeatError as error:
+        except HotpathError as error:
             self.generate_order_modify_rejected(*self._named(command), str(error), self._clock.timestamp_ns())
             return
         self._order_of[token] = command.client_order_id  # the order keeps its token until the venue has answered
@@ -413,7 +425,7 @@ class HotpathExecutionClient(LiveExecutionClient):
     async def _cancel_order(self, command: Any) -> None:
         try:
             self.hub.seat.cancel(self._token(command))
-        except SeatError as error:
+        except HotpathError as error:
             self.generate_order_cancel_rejected(*self._named(command), str(error), self._clock.timestamp_ns())
 
     async def _cancel_all_orders(self, command: Any) -> None:
@@ -424,7 +436,7 @@ class HotpathExecutionClient(LiveExecutionClient):
     def _cancel_quietly(self, order: Any) -> None:
         try:
             self.hub.seat.cancel(self._token(order))
-        except SeatError as error:
+        except HotpathError as error:
             self._log.warning(f"{order.client_order_id} not cancelled: {error}")
 
     def _named(self, command: Any) -> tuple[Any, ...]:
@@ -452,8 +464,7 @@ class HotpathExecutionClient(LiveExecutionClient):
         order = self._cache.order(client_order_id) if client_order_id is not None else None
         tell = getattr(self, f"_on_{name_of(report)}", None)
         if order is not None and tell is not None:
-            names = (order.strategy_id, order.instrument_id, order.client_order_id)
-            tell(names, order, report, int(report["header"]["origin_time_ns"]))
+            tell(self._names(order), order, report, int(report["header"]["origin_time_ns"]))
 
     def _on_accepted(self, names: tuple[Any, ...], order: Any, report: Any, ts: int) -> None:
         if order.venue_order_id is None:
@@ -504,12 +515,47 @@ class HotpathExecutionClient(LiveExecutionClient):
         )
 
     def _returned(self) -> None:
-        """After a cut: what is not open any more is told as canceled."""
-        for order in self._cache.orders_open(venue=VENUE):
-            token = self._token_of.get(order.client_order_id)
-            if token is not None and token not in self.hub.seat.orders:
-                names = (order.strategy_id, order.instrument_id, order.client_order_id)
-                self.generate_order_canceled(*names, order.venue_order_id, self._clock.timestamp_ns())
+        """After a cut, each order as the seat's snapshot has it: reports of before are lost."""
+        left = {self._order_of[token]: token for token in self.hub.seat.orders if token in self._order_of}
+        waiting = {*self._cache.orders_open(venue=VENUE), *self._cache.orders_inflight(venue=VENUE)}
+        for order in waiting:
+            if order.client_order_id in left:
+                self._found(order, left[order.client_order_id])
+            elif order.client_order_id in self._token_of:
+                self._lost(order, "the seat was cut before an answer came")
+
+    def _found(self, order: Any, token: int) -> None:
+        """An order that is open: what it waited for was done, or is not any more."""
+        names, report = self._names(order), self.hub.seat.orders[token]
+        now_ns, status = self._clock.timestamp_ns(), order.status
+        replaced = token != self._token_of[order.client_order_id]
+        if status == OrderStatus.SUBMITTED:
+            self.generate_order_accepted(*names, venue_id(report), now_ns)
+        elif replaced:
+            self._on_replaced(names, order, report, now_ns)
+        elif status == OrderStatus.PENDING_UPDATE:
+            self.generate_order_modify_rejected(*names, order.venue_order_id, "the seat was cut", now_ns)
+        elif status == OrderStatus.PENDING_CANCEL:
+            self.generate_order_cancel_rejected(*names, order.venue_order_id, "the seat was cut", now_ns)
+
+    def _lost(self, order: Any, why: str) -> None:
+        """An order that is not open any more."""
+        now_ns = self._clock.timestamp_ns()
+        if order.status == OrderStatus.SUBMITTED:
+            self.generate_order_rejected(*self._names(order), why, now_ns)
+        else:
+            self.generate_order_canceled(*self._names(order), order.venue_order_id, now_ns)
+
+    def _ended(self, error: HotpathError) -> None:
+        """The engine is gone: nobody will answer what was submitted. What is open, the venue knows."""
+        self._log.error(f"{error}: {error.next_step}")
+        for order in self._cache.orders_inflight(venue=VENUE):
+            if order.status == OrderStatus.SUBMITTED and order.client_order_id in self._token_of:
+                self._lost(order, str(error))
+
+    @staticmethod
+    def _names(order: Any) -> tuple[Any, ...]:
+        return order.strategy_id, order.instrument_id, order.client_order_id
 
     # -- reconciliation
 
