@@ -4,8 +4,10 @@
  *        --> raw ring: each message once and in order, each skip told; each packet has one fate
  *
  * A line lives for LIFE_PACKETS, so that mutants meet sessions that ended, gaps, doubt and a full stash.
- * Its own canary:
+ * The line copies a packet into a buffer of its own, where AddressSanitizer sees no end of it: what lies behind is
+ * filled with STALE before each packet, and no message may hold that. Its own canaries:
  *   twice      reads one message of raw twice       (the sequence must be wrong)
+ *   stale      ends a packet in STALE               (a message must be seen to hold it)
  *
  *   usage: line_fuzz SEED COUNT CANARY|none
  */
@@ -19,6 +21,8 @@
 #define WORK_SIZE 4096
 #define MESSAGE_MAX 90
 #define MESSAGES_MAX 12
+#define STALE "\xde\xad\xfa\xce" /* four bytes, all different: MUTATIONS_MAX cannot make them */
+#define STALE_SIZE 4
 
 static line *self;
 static fuzz_ring raw_ring;
@@ -28,12 +32,20 @@ static clock_page clock_words;
 static uint64_t counter[COUNTERS_MAX];
 static uint64_t now_ns, expected, used, published;
 static int gap_open;
+static uint8_t stale[sizeof((line_packet *)0)->bytes];
 
 /* ---- what came out ------------------------------------------------------------------------------ */
+
+static int holds_stale(const uint8_t *bytes, uint32_t size) {
+    for (uint32_t i = 0; i + STALE_SIZE <= size; i++)
+        if (memcmp(bytes + i, STALE, STALE_SIZE) == 0) return 1;
+    return 0;
+}
 
 static void message_judge(const raw_event *slot) {
     if (slot->length > RAW_BYTES_MAX || (uint64_t)slot->offset + slot->length > slot->total)
         fail("a slot beyond its message");
+    if (holds_stale(slot->bytes, slot->length)) fail("a message of what was never received");
     if (slot->offset) {
         if (slot->session_sequence + 1 != expected) fail("the rest of another message");
         return;
@@ -98,6 +110,23 @@ static void store_big(uint8_t *target, uint64_t value, uint32_t bytes) {
     for (uint32_t i = 0; i < bytes; i++) target[i] = (uint8_t)(value >> 8 * (bytes - 1 - i));
 }
 
+static uint64_t load_big(const uint8_t *bytes, uint32_t size) {
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < size; i++) value = value << 8 | bytes[i];
+    return value;
+}
+
+/* A header that can be, and exactly as many messages as it says; told without the kernel's help. */
+static int is_sound(const uint8_t *packet, uint32_t size) {
+    if (size < MOLD_HEADER_SIZE || size > MOLD_PACKET_MAX) return 0;
+    uint64_t sequence = load_big(packet + 10, 8), count = load_big(packet + 18, 2);
+    if (count == MOLD_END_OF_SESSION) count = 0;
+    if (sequence > INT64_MAX || (count && !sequence)) return 0;
+    uint64_t at = MOLD_HEADER_SIZE;
+    while (count-- && at + 2 <= size) at += 2 + load_big(packet + at, 2);
+    return count == UINT64_MAX && at == size;
+}
+
 static uint32_t packet_make(uint8_t *packet) {
     uint32_t size = MOLD_HEADER_SIZE, count = random_below(24) ? 1 + random_below(MESSAGES_MAX) : 0;
     int64_t ahead = random_below(3) ? 0 : (int64_t)random_below(20) - 6;
@@ -137,6 +166,17 @@ static uint32_t mutate(uint8_t *packet, uint32_t size) {
     }
 }
 
+/* Takes the packet, with nothing behind it in the line's buffer that could pass for a part of it. */
+static void packet_offer(uint32_t source, uint8_t *packet, uint32_t size) {
+    if (is_canary("stale") && size > MOLD_HEADER_SIZE + STALE_SIZE)
+        memcpy(packet + size - STALE_SIZE, STALE, STALE_SIZE);
+    memcpy(self->batch[0].bytes + size, stale, sizeof self->batch[0].bytes - size);
+    uint64_t refused = counter[FEED_PACKETS_MALFORMED] + (uint64_t)!is_sound(packet, size);
+    (void)line_packet_in(self, &raw, source, packet, size, now_ns);
+    if (counter[FEED_PACKETS_MALFORMED] != refused) fail("a malformed packet taken, or a sound one refused");
+    raw_drain();
+}
+
 /* ---- one life, one packet ------------------------------------------------------------------------- */
 
 static void line_begin(void) {
@@ -165,8 +205,7 @@ static void run_one(void) {
     if (size > MOLD_PACKET_MAX + 8) size = MOLD_PACKET_MAX + 8; /* more does not come out of a receive */
     uint8_t *exact = exact_copy(work, size);
     now_ns += random_below(16) ? 1000 : random_below(30000000);
-    (void)line_packet_in(self, &raw, random_below(16) ? random_below(2) : LINE_ANSWER, exact, size, now_ns);
-    raw_drain();
+    packet_offer(random_below(16) ? random_below(2) : LINE_ANSWER, exact, size);
     canary_sing(exact, size);
     if (random_below(4) == 0) (void)line_poll(self, &raw, now_ns, 1);
     raw_drain();
@@ -181,6 +220,7 @@ int main(int argc, char **argv) {
     ring_write_to(&raw_ring, &raw);
     ring_read_from(&raw_ring, &reader);
     self = fresh(line_bytes());
+    for (uint32_t at = 0; at + STALE_SIZE <= sizeof stale; at += STALE_SIZE) memcpy(stale + at, STALE, STALE_SIZE);
     now_ns = 1000000000;
     for (; mutated < count; current++) {
         if (current % LIFE_PACKETS == 0) line_begin();

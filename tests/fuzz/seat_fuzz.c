@@ -1,8 +1,8 @@
-/* seat_fuzz.c: a co-process that writes anything into its orders ring and page, under AddressSanitizer and UBSan.
+/* seat_fuzz.c: a co-process that writes anything into its orders ring and page, under sanitizers.
  *
  *   request near sense --> mutate --> slot of the orders ring --> seats_poll --> intake --> seats_request
  *   noise in the client's page and cursor                              |                        |
- *                                                                      '--> the seat is cut     '--> signal ring: judged
+ *                                                                     '--> the seat is cut     '--> signal ring: judged
  *
  * Two seats: the liar's, and an honest one that must never be cut. The order tables lie in a heap block of exactly
  * their size. Its own canaries:
@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "seat.h"
 #include "seat_client.h"
+#include <sys/random.h>
 
 #define INSTRUMENTS 4
 #define SEATS 2
@@ -23,6 +24,7 @@
 #define BATCH 8
 #define MUTATIONS_MAX 3
 #define MILLISECOND_NS 1000000
+#define ANSWER_TURNS_MAX 12 /* who comes again at once is let in a little later */
 enum { HONEST, LIAR };
 
 typedef struct {
@@ -92,10 +94,19 @@ static void signal_drain(void) {
     ring_release_inline(&signal_in);
 }
 
+/* The venue may say that one lives which was given up for dead; a request may not. */
+static void request_decide(const request_event *request) {
+    const seat *seat = &self.seat[request->seat];
+    uint32_t open_before = seat->open_orders;
+    seats_request(&self, &plan, self.intake_in.next, request);
+    if (seat->open_orders > open_before && seat->open_orders > OPEN_ORDERS) fail("more open orders than allowed");
+}
+
 /* Each list is whole, and each order is in one. */
 static void tables_judge(void) {
-    uint32_t found = 0, lists = self.seat_count + 1;
-    for (uint32_t i = 0; i < lists; i++) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i <= self.seat_count; i++) {
+        uint32_t found_before = found;
         const seat_list *list = i < self.seat_count ? &self.seat[i].open : &self.dead;
         uint32_t before = SEAT_ORDER_NONE;
         for (uint32_t at = list->first; at != SEAT_ORDER_NONE; at = self.order[at].next) {
@@ -104,10 +115,16 @@ static void tables_judge(void) {
             before = at;
         }
         if (list->last != before) fail("a list that ends elsewhere");
+        if (i < self.seat_count && found - found_before != self.seat[i].open_orders) fail("open orders miscounted");
     }
     if (found != self.order_count) fail("an order in no list");
-    for (uint32_t i = 0; i < self.seat_count; i++)
-        if (self.seat[i].open_orders > OPEN_ORDERS) fail("more open orders than allowed");
+}
+
+/* Instead of the system's: the place of a token in its table is chance too, and a seed must repeat it. */
+ssize_t getrandom(void *target, size_t size, unsigned flags) {
+    (void)flags;
+    for (size_t at = 0; at < size; at++) ((uint8_t *)target)[at] = (uint8_t)random_next();
+    return (ssize_t)size;
 }
 
 /* ---- the engine's side ---------------------------------------------------------------------------- */
@@ -119,9 +136,12 @@ static void turn(uint64_t after_ns) {
     const request_event *event;
     while ((event = ring_front_inline(&self.intake_in))) {
         request_event request = *event;
-        if (request.header.type != SEAT_ATTACHED && request.header.type != SEAT_CUT) let_through++;
+        if (request.header.type != SEAT_ATTACHED && request.header.type != SEAT_CUT) {
+            if (request.attach_epoch != clients[request.seat].epoch) fail("a request of another attachment");
+            let_through++;
+        }
         if (is_canary("trust") && request.header.type == REQUEST_NEW) request.header.instrument = 1u << 20;
-        seats_request(&self, &plan, self.intake_in.next, &request);
+        request_decide(&request);
         self.intake_in.next++;
     }
     ring_release_inline(&self.intake_in);
@@ -135,7 +155,8 @@ static void attach(uint32_t index) {
     client *who = &clients[index];
     who->epoch++;
     seat_client_announce(&who->client, who->epoch, 1, 1, plan.now_ns);
-    turn(MILLISECOND_NS);
+    for (int turns = 0; turns < ANSWER_TURNS_MAX && !seat_client_known(&who->page, who->epoch); turns++)
+        turn(MILLISECOND_NS);
     if (!seat_client_known(&who->page, who->epoch)) fail("nobody answered");
     seat_client_reset(who->orders.ring, who->page.request_position);
     if (index == HONEST) ring_write_to(&who->orders, &who->writer);

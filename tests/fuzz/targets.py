@@ -53,7 +53,7 @@ def ouch42_messages() -> list[bytes]:
 
 
 def ouch50_messages() -> list[bytes]:
-    """One of each type, with an appendage that is empty and with one that is not, where there may be one."""
+    """One of each type; where there may be an appendage, with an empty one, a whole one and one cut in an element."""
     found = []
     for table, appended in (
         (wire_tables.OUCH50_ORDERS, wire_tables.OUCH50_ORDERS_APPENDED + wire_tables.OUCH50_ORDERS_MAY_APPEND),
@@ -64,6 +64,7 @@ def ouch50_messages() -> list[bytes]:
             if message.type in appended:
                 fixed = wire_tables.compose(message, values, appended=message.type not in "XQ")
                 found += [fixed + b"\0\0", fixed + bytes.fromhex("0009 05 02 4d4c524f 02 12 30")]
+                found.append(fixed + bytes.fromhex("0008 05 02 4d4c524f 02 12"))
             else:
                 found.append(wire_tables.compose(message, values))
     return found
@@ -166,7 +167,7 @@ ROWS = {
             what="A/B line with gaps",
             program="line_fuzz",
             sources=("line", "line_gap", "line_socket", "moldudp", "clock", "histogram", *RING),
-            own_canaries={"twice": "a message out of sequence"},
+            own_canaries={"twice": "a message out of sequence", "stale": "a message of what was never received"},
             understood_min=0.1,
         ),
         Target(
