@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,12 @@ def child_named(process: EngineProcess, module: str) -> int:
         if module in psutil.Process(pid).cmdline():
             return pid
     return 0
+
+
+def end(pid: int) -> None:
+    """Leave no process behind, should the engine have left it."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 # ---- the supervisor's own failures -----------------------------------------------------------------
@@ -186,7 +192,10 @@ def test_journal_that_hangs_is_ended_and_its_recording_is_nobody_elses(day: Path
         process.wait_trading(fills=1)
         journal = child_named(process, "hotpath.journal")
         os.kill(journal, signal.SIGSTOP)
-        until(lambda: not alive(journal), "the end of a journal that hangs")
+        try:
+            until(lambda: not alive(journal), "the end of a journal that hangs")
+        finally:
+            end(journal)
         messages = process.count("feed", "messages")
         until(lambda: process.count("feed", "messages") > messages + 200, "the path, which waits for no dead journal")
         process.signal()
@@ -205,7 +214,10 @@ def test_strategy_that_hangs_ends_with_its_supervisor(day: Path, tmp_path: Path,
         hung = int(told.read_text())
         process.signal(signal.SIGKILL)
         process.wait()
-        until(lambda: not alive(hung), "the end of a strategy that hears no other signal")
+        try:
+            until(lambda: not alive(hung), "the end of a strategy that hears no other signal")
+        finally:
+            end(hung)
 
 
 def test_strategy_is_given_up_after_its_restarts_and_its_children_hold_no_seat(
