@@ -14,8 +14,10 @@
  *   }
  *   hotpath_detach(&seat);
  *
+ * A program that was cut for something it has overcome takes its seat again with hotpath_reattach.
+ *
  * The rings, the order of the calls and what the engine does when a program dies, hangs or writes nonsense:
- * docs/coprocess.md. No call here waits but hotpath_attach, and none allocates, prints or ends the process.
+ * docs/coprocess.md. No call here waits but hotpath_attach and hotpath_reattach, and none allocates, prints or ends the process.
  * One thread uses one seat. A program built against another layout.h than the engine's is refused when it attaches.
  *
  * Each atomic names its partner by the synchronisation points of ffi/src/ring_inline.h.
@@ -344,7 +346,8 @@ static inline int hotpath_enter(hotpath_seat *seat, const char *name, uint64_t d
 
 /* Take the seat; waits at most so long for the engine. HOTPATH_OK, or why not: hotpath_error says it in words. The
  * first reports are the snapshot: REPORT_ATTACHED, what is open, what is held, REPORT_END. The seat is not usable
- * after a failure, and may be attached again. */
+ * after a failure, and may be attached again. *seat is written over: one that was attached before is taken again by
+ * hotpath_reattach. */
 static inline int hotpath_attach(hotpath_seat *seat, const char *engine, const char *name, double timeout_seconds) {
     int status = HOTPATH_NO_ENGINE;
     for (double waited = 0; status == HOTPATH_NO_ENGINE; waited += 0.02) {
@@ -363,6 +366,13 @@ static inline int hotpath_attach(hotpath_seat *seat, const char *engine, const c
     if (status == HOTPATH_OK) status = hotpath_enter(seat, name, hotpath_now(seat) + patience_ns);
     if (status != HOTPATH_OK) hotpath_release(seat);
     return seat->status = status;
+}
+
+/* Take the seat again after it was cut, with the snapshot as before: by hotpath_attach alone this program itself would
+ * still hold its lock. What was written into the reports meanwhile is not read; market_lost counts anew. */
+static inline int hotpath_reattach(hotpath_seat *seat, const char *engine, const char *name, double timeout_seconds) {
+    hotpath_release(seat);
+    return hotpath_attach(seat, engine, name, timeout_seconds);
 }
 
 /* The index of a symbol, NO_INSTRUMENT when the engine does not have it. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Itera
     config = msgspec.structs.replace(
         busy_config(engine={"name": engine_name, "state_dir": str(folder)}, signal={"threshold": 1.0}),
         feed=file_feed(
-            write_synthetic_day(folder / "synthetic.itch", messages=150_000, live_orders=200),
+            write_synthetic_day(folder / "synthetic.itch", messages=240_000, live_orders=200),
             pace="rate",
             rate_per_second=6000,
         ),
@@ -81,6 +82,25 @@ def test_c_example_quotes_and_leaves(running: EngineProcess, quoter: Path) -> No
     assert done.stdout.startswith("attached"), done.stdout
     check_quoter(done.stdout)
     page = segments.attach(running.name, "seat.quoter", lib.SEGMENT_SEAT).cast("seat_page *")
+    until(lambda: page.state == lib.SEAT_EMPTY and page.open_orders == 0, "its order cancelled")
+
+
+def test_c_example_that_was_silent_takes_its_seat_again(running: EngineProcess, quoter: Path) -> None:
+    page = segments.attach(running.name, "seat.quoter", lib.SEGMENT_SEAT).cast("seat_page *")
+    command = [str(quoter), running.name, "quoter", most_quoted(running.name), "10", "4"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            until(lambda: page.state == lib.SEAT_TAKEN and page.open_orders > 0, "an order of the program's")
+            program.send_signal(signal.SIGSTOP)
+            until(lambda: page.state == lib.SEAT_CUT_OFF, "the cut")
+            assert page.reason == lib.SEAT_CUT_HEARTBEAT
+            program.send_signal(signal.SIGCONT)
+            said, wrong = program.communicate(timeout=30)
+        finally:
+            program.kill()
+    assert program.returncode == 0, wrong
+    assert len(re.findall(r"^attached ", said, re.MULTILINE)) == 2, said
+    check_quoter(said.split("silent too long\n")[1])
     until(lambda: page.state == lib.SEAT_EMPTY and page.open_orders == 0, "its order cancelled")
 
 

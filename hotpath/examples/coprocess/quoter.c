@@ -7,7 +7,8 @@
  *      ^                                                |
  *      +----------------- filled, refused, canceled ----+
  *
- * Prints a line for each report, and at the end what it holds. The seat is declared in the engine's configuration:
+ * Prints a line for each report, and at the end what it holds. Cut for silence (a debugger, a busy machine) it takes its
+ * seat again; cut for anything else it ends. The seat is declared in the engine's configuration:
  *
  *   [[coprocesses]]
  *   name = "quoter"
@@ -94,6 +95,13 @@ static uint32_t run(quoter *self, uint64_t end_ns) {
     return hotpath_cut(&self->seat);
 }
 
+/* Cut for silence, and here we are: what is open and held, the first reports tell. */
+static int come_again(quoter *self, char **arguments) {
+    printf("silent too long\n");
+    self->order = self->asked = 0;
+    return hotpath_reattach(&self->seat, arguments[1], arguments[2], 10.0);
+}
+
 int main(int count, char **arguments) {
     if (count != 6) {
         fprintf(stderr, "usage: %s ENGINE SEAT SYMBOL QUANTITY SECONDS\n", arguments[0]);
@@ -111,7 +119,15 @@ int main(int count, char **arguments) {
         hotpath_detach(&self.seat);
         return 65;
     }
-    uint32_t cut = run(&self, hotpath_now(&self.seat) + (uint64_t)(strtod(arguments[5], NULL) * 1e9));
+    uint64_t end_ns = hotpath_now(&self.seat) + (uint64_t)(strtod(arguments[5], NULL) * 1e9);
+    uint32_t cut = run(&self, end_ns);
+    while (cut == SEAT_CUT_HEARTBEAT) {
+        if (come_again(&self, arguments) != HOTPATH_OK) {
+            fprintf(stderr, "%s\n", hotpath_error(&self.seat));
+            return 69;
+        }
+        cut = run(&self, end_ns);
+    }
     printf("position %" PRId64 " lost %" PRIu64 " cut %u\n", self.position_lots, self.seat.market_lost, cut);
     hotpath_detach(&self.seat);
     return cut == SEAT_CUT_NONE ? 0 : 75;
