@@ -52,7 +52,8 @@ typedef struct {
     uint8_t asked;            /* 1: its co-process wants it cancelled */
     uint8_t time_in_force;
     uint8_t cancels;          /* sent so far, counted to 255: each waits longer for an answer than the one before */
-    uint8_t reserved[12];
+    uint8_t gone;             /* 1: another has taken its place; what is said of it cannot mean that it lives */
+    uint8_t reserved[11];
 } seat_order;
 
 typedef struct {

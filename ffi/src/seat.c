@@ -422,7 +422,7 @@ static void order_reopen(seats *self, uint32_t index) {
 /* The venue's word on what is left of the order by its present id. */
 static void order_leaves(seats *self, uint32_t index, int64_t leaves_lots) {
     seat_order *order = &self->order[index];
-    if (leaves_lots > 0 && order->state == SEAT_ORDER_DEAD) order_reopen(self, index);
+    if (leaves_lots > 0 && order->state == SEAT_ORDER_DEAD && !order->gone) order_reopen(self, index);
     if (order->state == SEAT_ORDER_DEAD) return;
     order->state = SEAT_ORDER_LIVE;
     order->leaves_lots = leaves_lots;
@@ -432,7 +432,7 @@ static void order_leaves(seats *self, uint32_t index, int64_t leaves_lots) {
 /* The names of the replacement become the order's; those of its predecessor are kept, of that one's elsewhere. */
 static void names_shift(seats *self, uint32_t index) {
     seat_order *order = &self->order[index];
-    name_keep(self, index, order->previous_id, order->previous_token, order->price_ticks);
+    name_keep(self, index, order->previous_id, order->previous_token, 1);
     order->previous_id = order->order_id;
     order->previous_token = order->token;
     order->order_id = order->replace_id;
@@ -455,7 +455,7 @@ static void order_succeed(seats *self, uint32_t index, uint64_t target_id) {
 /* The order is now what its replacement asked for; a cancel that was sent meanwhile did not mean this one. */
 static void replaced(seats *self, const turn_plan *plan, const seat_cause *cause, uint32_t index, const exec_event *execution) {
     seat_order *order = &self->order[index];
-    int late = execution->order_id == order->order_id && order->state == SEAT_ORDER_DEAD;
+    int late = execution->order_id == order->order_id && order->state == SEAT_ORDER_DEAD && !order->gone;
     if (execution->order_id != order->replace_id && !late) return;
     if (execution->price_ticks > 0) order->price_ticks = execution->price_ticks;
     else if (!late) order->price_ticks = order->replace_price_ticks;
@@ -487,7 +487,7 @@ static void came_to_nothing(seats *self, uint32_t index, const exec_event *execu
     if (id == order->replace_id) {
         /* Refused here it never left; refused or settled by the venue's word it may yet be heard of. */
         if (execution->header.type == EXEC_REFUSED) replace_forget(self, order);
-        else name_keep(self, index, order->replace_id, order->replace_token, order->replace_price_ticks);
+        else name_keep(self, index, order->replace_id, order->replace_token, 0);
         order->replace_id = order->replace_token = 0;
     } else if (id == order->cancel_id) {
         cancel_answered(self, order);

@@ -90,9 +90,9 @@ static inline void place_take(seats *self, uint32_t index) {
     memset(order, 0, sizeof *order);
 }
 
-/* A name that an order gives up gets a dead order of its own: what may still be heard of it finds its seat, and
- * should it live after all, it is an order like another. */
-static inline void name_keep(seats *self, uint32_t index, uint64_t order_id, uint64_t token, int64_t price_ticks) {
+/* A name that an order gives up gets a dead order of its own: what may still be heard of it finds its seat. A
+ * replacement that was refused and lives after all is then an order like another; what was replaced is gone. */
+static inline void name_keep(seats *self, uint32_t index, uint64_t order_id, uint64_t token, uint8_t gone) {
     const seat_order *order = &self->order[index];
     id_map_remove(self->ids, order_id);
     token_forget(self, order, token);
@@ -102,7 +102,8 @@ static inline void name_keep(seats *self, uint32_t index, uint64_t order_id, uin
     seat_order *kept = &self->order[kept_index];
     kept->order_id = order_id;
     kept->token = token;
-    kept->price_ticks = price_ticks;
+    kept->gone = gone;
+    kept->price_ticks = order->replace_price_ticks;
     kept->instrument = order->instrument;
     kept->seat = order->seat;
     kept->side = order->side;

@@ -67,6 +67,8 @@ def test_late_fill_finds_its_seat_over_a_chain_of_replacements(driven: DrivenSea
     driven.fill(first_id, 4, leaves=0)
     (fill,) = driven.client.reports()
     assert (fill["token"], fill["position_lots"]) == (token, 4) and driven.seats.seat[0].open_orders == 1
+    driven.accept(first_id, leaves=6)
+    assert driven.seats.seat[0].open_orders == 1, "it was replaced, and cannot live"
 
 
 def test_replacement_of_an_order_that_was_thought_dead_is_open(driven: DrivenSeats) -> None:
