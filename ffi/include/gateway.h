@@ -90,6 +90,7 @@ typedef struct {
     ring_writer exec;
     const instrument_entry *instruments; /* config.instrument_count of them */
     void *paper;           /* a `paper`, made by the caller; paper only, and not in replay */
+    stage_context *before[STAGES_MAX]; /* stages of the same loop, which hold their turn records; NULL: none */
 
     gateway_config config;
     session session;

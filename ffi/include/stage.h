@@ -38,7 +38,7 @@ typedef struct {
     uint64_t turn;
     uint64_t digest;      /* of the outputs so far */
     const turn_plan *loop; /* what the loop saw of clock, kill and mode, once for all its stages; NULL: look */
-    const turn_plan *held_plan;      /* of a turn whose record waits for the end of the loop; NULL: none waits */
+    const turn_plan *held_plan;      /* of a turn whose record waits for the loop's orders; NULL: none waits */
     const ring_writer *held_output;
     uint32_t id;          /* enum stage_id */
     uint32_t holds;       /* 1: turn records wait for stage_record_held */

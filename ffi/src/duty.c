@@ -73,13 +73,15 @@ static int failed(const duty *duty) {
 
 /* One look at the world serves every stage of the loop: four would cost more than four idle turns. The
  * gateway looks at the kill word itself again before each order. Turn records are held until the loop's
- * orders have left; the gateway writes its own after them anyway, of a plan that it has on its stack. */
+ * orders are stored and framed: the gateway publishes them before its socket sends, and a loop without orders
+ * at its end. Its own comes last, of a plan that it has on its stack. */
 static void loop_share(duty *duty, const turn_plan *seen) {
     for (int stage = 0; stage < STAGES_MAX; stage++) {
         stage_context *own = context(duty, stage);
         if (!own) continue;
         own->loop = seen;
         own->holds = seen && stage != STAGE_GATEWAY;
+        if (duty->gateway) duty->gateway->before[stage] = own->holds ? own : NULL;
     }
 }
 

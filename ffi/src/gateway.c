@@ -2,7 +2,7 @@
  *
  * One command, in this order, so that a death between any two steps leaves a state that recovery
  * understands: checks | fields and frame into the intent record | kill word once more | stamp |
- * send buffer | order table | (end of the turn) socket | cmd cursor.
+ * send buffer | order table | (of all) cmd cursor | turn records of the stages before, where they are held | socket.
  */
 #include "gateway.h"
 #include "command_inline.h"
@@ -489,6 +489,12 @@ static void commands_drain(gateway *self, const turn_plan *plan) {
 
 /* ---- the turn ------------------------------------------------------------------------------------ */
 
+/* The turns that made these orders, told before a byte of them leaves: after T1, so no order waits for it. */
+static void records_release(const gateway *self) {
+    for (int stage = 0; stage < STAGES_MAX; stage++)
+        if (self->before[stage]) stage_record_held(self->before[stage]);
+}
+
 /* After a kill: every open order is cancelled once, and when the last byte of a new order has left for
  * good, people are told. */
 static void kill_serve(gateway *self, const turn_plan *plan) {
@@ -518,7 +524,10 @@ int gateway_turn(gateway *self, const turn_plan *plan) {
     uint64_t before = self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN];
     /* Orders first: nobody should wait while a venue of paper follows the market. They take effect by their
      * own time, after every market event up to it, so the venue sees no difference. */
-    if (self->cmd.next < plan->input_sequence[GATEWAY_INPUT_CMD]) commands_drain(self, plan);
+    if (self->cmd.next < plan->input_sequence[GATEWAY_INPUT_CMD]) {
+        commands_drain(self, plan);
+        records_release(self);
+    }
     if (self->paper) gateway_paper_market(self, plan);
     if (self->socket) gateway_serve(self, plan);
     if (self->paper) gateway_paper_serve(self, plan);
