@@ -52,7 +52,6 @@ typedef struct {
     uint32_t trust_late_start; /* 1: a session joined after its first message is believed until an order turns up
                                   whose add was never seen; 0: stale until a snapshot */
     uint32_t filtering;    /* some instruments are left out */
-    uint64_t origin_time_ns; /* of the last message decoded */
     uint8_t partial[INSTRUMENTS_MAX]; /* 1: this book is not believed */
 } feed_stage;
 

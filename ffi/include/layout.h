@@ -223,7 +223,8 @@ enum trading_state { STATE_UNKNOWN, STATE_TRADING, STATE_HALTED, STATE_PAUSED, S
 typedef struct {
     uint64_t stamp;           /* sequence + 1 */
     uint64_t cause_sequence;  /* of what caused this event, counted as cause_input says */
-    uint64_t origin_time_ns;  /* venue clock of the causing market event, as ns since the epoch */
+    uint64_t origin_time_ns;  /* venue clock of the causing market event, as ns since the epoch; a state of the line
+                                 has the time at which the front end found it */
     uint64_t ingress_time_ns; /* its bytes were in user memory (or were intended to be) */
     uint64_t publish_time_ns; /* this event was published */
     uint8_t type;             /* enum event_type */

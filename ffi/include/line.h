@@ -102,6 +102,11 @@ typedef struct {
     uint64_t session_wait_ns; /* 0 = only an ended session is left */
     uint32_t request_tries;  /* requests without an answer before the other server is asked */
     uint32_t from_snapshot;  /* 1: a session joined late is taken up where it is, and a snapshot brings the rest */
+    uint64_t midnight_ns;    /* of the trading day; for venue_time */
+    uint64_t venue_time;     /* 1: a state of the line is dated by the last message, not by the clock: a capture's
+                                may be another day's than its messages */
+
+    uint64_t origin_time_ns; /* venue_time: of the last message published; else 0 */
 
     /* holes and gaps */
     uint64_t first_sequence; /* where the session was taken up */

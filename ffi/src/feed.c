@@ -3,6 +3,7 @@
 #include "clock_inline.h"
 #include "digest.h"
 #include "histogram_inline.h"
+#include "raw_inline.h"
 #include "ring_inline.h"
 #include "wire_inline.h"
 #include <string.h>
@@ -10,8 +11,6 @@
 #define PREFETCH_AHEAD 4 /* messages whose book lines are fetched while earlier ones are applied */
 #define LOCATES 65536
 #define POLL_EVERY 16    /* messages between two looks at the sockets, while messages wait */
-#define ITCH_TIME_OFFSET 5 /* of the 48-bit time in every ITCH message but the end of a snapshot */
-#define ITCH_TIME_END 11
 #define CAPTURE_PACKETS_MAX 64 /* looked at in one turn, where nothing comes of them */
 
 /* What stands in `locate` in place of an instrument. NO_INSTRUMENT: nothing was heard of it yet. */
@@ -42,6 +41,10 @@ void feed_init(feed_stage *feed) {
     memset(feed->partial, 0, sizeof feed->partial);
     feed->packet_start = 1;
     feed->gap_open = feed->gap_lost = feed->silent = feed->in_snapshot = 0;
+    if (feed->capture) {
+        feed->line->midnight_ns = feed->midnight_ns;
+        feed->line->venue_time = 1;
+    }
     if (feed->stage.lockstep && feed->source) feed->source->pace = SOURCE_FLAT_OUT; /* virtual time has no pace */
 }
 
@@ -89,6 +92,7 @@ static void silence_check(feed_stage *feed, uint64_t now_ns) {
     if (!event) return; /* said when there is room */
     feed->silence_reported_ns = feed->heard_time_ns;
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
+    event->header.origin_time_ns = now_ns;
     event->header.ingress_time_ns = now_ns;
     event->header.publish_time_ns = now_ns;
     event->header.type = RAW_SILENT;
@@ -108,8 +112,8 @@ static uint64_t captured_time(const feed_stage *feed, uint64_t take) {
     uint64_t latest = 0;
     for (uint64_t i = 0; i < take; i++) {
         const raw_event *raw = ring_at_inline(&feed->raw_in, i);
-        if (raw->header.type != RAW_MESSAGE || raw->length < ITCH_TIME_END || raw->bytes[0] == 'G') continue;
-        uint64_t time_ns = feed->midnight_ns + wire_load(raw->bytes + ITCH_TIME_OFFSET, 6);
+        if (raw->header.type != RAW_MESSAGE) continue;
+        uint64_t time_ns = raw_venue_time(feed->midnight_ns, raw->bytes, raw->length);
         if (time_ns > latest) latest = time_ns;
     }
     return latest;
@@ -305,8 +309,10 @@ static void state_publish(feed_stage *feed, const raw_event *raw, uint8_t type, 
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
     event->header.type = type;
     event->header.instrument = instrument;
-    /* A capture's clock may be another day's than its messages' times: of these, the last one is good enough. */
-    event->header.origin_time_ns = feed->capture ? feed->origin_time_ns : raw->header.ingress_time_ns;
+    /* The front end dated it, so that a replay of the raw ring, which has none, says the same. A message from a
+     * socket, told of because it cannot be read, was not dated. */
+    int dated = raw->header.type != RAW_MESSAGE || raw->header.origin_time_ns;
+    event->header.origin_time_ns = dated ? raw->header.origin_time_ns : raw->header.ingress_time_ns;
     if (type == NORM_GAP && instrument == NO_INSTRUMENT) event->quantity_lots = raw->total;
     if (raw->header.type == RAW_GAP_LOST) event->reference = raw->bytes[0];
     if (type == NORM_LINE) {
@@ -332,7 +338,6 @@ static void message_refuse(feed_stage *feed, const raw_event *raw, uint32_t inst
 static void event_apply(feed_stage *feed, norm_event *event, const raw_event *raw) {
     count_applied(feed, book_apply(feed->book, event), event->header.instrument);
     if (event->header.flags & FLAG_TOP) feed->stage.page->counter[FEED_TOP_CHANGES]++;
-    feed->origin_time_ns = event->header.origin_time_ns;
     norm_commit(feed, event, raw);
 }
 

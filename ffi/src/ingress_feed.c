@@ -33,8 +33,9 @@ uint32_t ingress_poll(ingress_source *source, ring_writer *raw, uint64_t now_ns,
         memcpy((uint8_t *)slot + sizeof(uint64_t), (const uint8_t *)event + sizeof(uint64_t),
                sizeof *slot - sizeof(uint64_t));
         source->origin_time_ns = origin_of(source, event);
-        slot->header.origin_time_ns = source->origin_time_ns;
         if (virtual_time) slot->header.ingress_time_ns = slot->header.publish_time_ns = now_ns;
+        int told = slot->header.type == RAW_MESSAGE || slot->header.type == RAW_NORM;
+        slot->header.origin_time_ns = told ? source->origin_time_ns : slot->header.ingress_time_ns;
         if (slot->header.type == RAW_SESSION) source->finished = 0;
         if (slot->header.type == RAW_SESSION_END) source->finished = 1;
         ring_commit_inline(raw);

@@ -5,6 +5,11 @@
 
 static uint64_t packet_end(const line_packet *packet) { return packet->sequence + packet->count; }
 
+static void venue_time_follow(line *line, const uint8_t *bytes, uint32_t length) {
+    uint64_t time_ns = raw_venue_time(line->midnight_ns, bytes, length);
+    if (time_ns) line->origin_time_ns = time_ns;
+}
+
 /* Publish the messages of one packet from `expected` on; the rest of it is old. */
 uint32_t line_publish(line *line, ring_writer *raw, const line_packet *packet, uint16_t flags) {
     mold_walker walker;
@@ -13,7 +18,9 @@ uint32_t line_publish(line *line, ring_writer *raw, const line_packet *packet, u
     mold_walk(&walker, packet->bytes, packet->size, packet->count);
     while (mold_next(&walker)) {
         if (sequence == line->expected) {
+            if (line->venue_time) venue_time_follow(line, walker.bytes, walker.length);
             raw_stamp stamp = {.sequence = sequence,
+                               .origin_time_ns = line->origin_time_ns,
                                .ingress_time_ns = packet->ingress_time_ns,
                                .flags = (uint16_t)(flags | (walker.remaining ? 0 : FLAG_PACKET_END)),
                                .type = RAW_MESSAGE};
@@ -48,7 +55,7 @@ static void side_hear(line *line, ring_writer *raw, const line_packet *packet) {
     if (!side->silent) return;
     side->silent = 0;
     *side_counter_of(line, packet->source, SIDE_SILENT) = 0;
-    raw_publish_state(raw, RAW_LINE_HEARD, line->expected, packet->source, packet->ingress_time_ns);
+    line_state(line, raw, RAW_LINE_HEARD, packet->source, packet->ingress_time_ns);
 }
 
 /* 64 bits of all the bytes of a packet: for telling copies apart, not for keeping anybody out. */
@@ -136,7 +143,11 @@ static void session_begin(line *line, ring_writer *raw, const mold_header *heade
     line->highest = line->first_sequence = line->expected;
     for (uint32_t i = 0; i < LINE_SIDES_MAX; i++) line->side[i].next = rolled ? line->expected : 0;
     line->counter[FEED_SESSIONS]++;
-    raw_stamp stamp = {.sequence = line->expected, .ingress_time_ns = now_ns, .flags = FLAG_PACKET_END, .type = RAW_SESSION};
+    raw_stamp stamp = {.sequence = line->expected,
+                       .origin_time_ns = line->venue_time ? line->origin_time_ns : now_ns,
+                       .ingress_time_ns = now_ns,
+                       .flags = FLAG_PACKET_END,
+                       .type = RAW_SESSION};
     raw_publish(raw, &stamp, (const uint8_t *)line->session, sizeof line->session);
 }
 
@@ -183,7 +194,7 @@ static enum session_result session_check(line *line, ring_writer *raw, const lin
 static void session_end_check(line *line, ring_writer *raw, uint64_t now_ns) {
     if (!line->end_sequence || line->ended || line->gap_end || line->expected < line->end_sequence) return;
     line->ended = 1;
-    raw_publish_state(raw, RAW_SESSION_END, line->expected, 0, now_ns);
+    line_state(line, raw, RAW_SESSION_END, 0, now_ns);
 }
 
 /* ---- belief ------------------------------------------------------------------------------------ */

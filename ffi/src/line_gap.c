@@ -111,7 +111,7 @@ static void gap_open(line *line, ring_writer *raw, uint64_t from, uint64_t now_n
     line->tries = 0;
     line->counter[FEED_GAPS]++;
     line->counter[FEED_GAP_MESSAGES] += from - line->expected;
-    raw_publish_state(raw, RAW_GAP, line->expected, saturated(from - line->expected), now_ns);
+    line_state(line, raw, RAW_GAP, saturated(from - line->expected), now_ns);
 }
 
 static enum gap_reason gap_reason_of(const line *line) {
@@ -123,7 +123,12 @@ static enum gap_reason gap_reason_of(const line *line) {
 /* Give up the first hole. What is still missing behind what the stash holds is a hole of its own. */
 static uint32_t gap_give_up(line *line, ring_writer *raw, uint64_t from, uint64_t now_ns) {
     line->counter[FEED_GAPS_LOST]++;
-    raw_publish_lost(raw, line->expected, saturated(from - line->expected), (uint8_t)gap_reason_of(line), now_ns);
+    raw_event *event = line_state_claim(line, raw, RAW_GAP_LOST, saturated(from - line->expected), now_ns);
+    if (event) {
+        event->length = 1;
+        event->bytes[0] = (uint8_t)gap_reason_of(line);
+        ring_commit_inline(raw);
+    }
     line->expected = from;
     if (from > line->highest) line->highest = from;
     line->gap_open = 0;
@@ -134,7 +139,7 @@ static uint32_t gap_give_up(line *line, ring_writer *raw, uint64_t from, uint64_
 static void gap_close(line *line, ring_writer *raw, uint64_t now_ns) {
     line->gap_open = 0;
     line->counter[FEED_GAPS_CLOSED]++;
-    raw_publish_state(raw, RAW_GAP_CLOSED, line->expected, 0, now_ns);
+    line_state(line, raw, RAW_GAP_CLOSED, 0, now_ns);
 }
 
 /* ---- holes ------------------------------------------------------------------------------------- */

@@ -36,6 +36,17 @@ static inline void held_count(line *line) {
     line->counter[FEED_PACKETS_HELD] = line->stash_count + (line->doubt_held && line->doubt.count);
 }
 
+/* A state of the line where it stands now, to be committed. NULL: no room. */
+static inline raw_event *line_state_claim(const line *line, ring_writer *raw, uint8_t type, uint32_t missing, uint64_t now_ns) {
+    raw_event *event = raw_claim_state(raw, type, line->expected, missing, now_ns);
+    if (event && line->venue_time) event->header.origin_time_ns = line->origin_time_ns;
+    return event;
+}
+
+static inline void line_state(const line *line, ring_writer *raw, uint8_t type, uint32_t missing, uint64_t now_ns) {
+    if (line_state_claim(line, raw, type, missing, now_ns)) ring_commit_inline(raw);
+}
+
 /* line.c */
 uint32_t line_publish(line *line, ring_writer *raw, const line_packet *packet, uint16_t flags);
 uint32_t line_take(line *line, ring_writer *raw, line_packet *packet);

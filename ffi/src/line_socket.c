@@ -191,7 +191,7 @@ static void sides_watch(line *line, ring_writer *raw, uint64_t now_ns) {
         line->side[i].silent = 1;
         line->counter[i == LINE_A ? FEED_A_SILENT : FEED_B_SILENT] = 1;
         line->counter[FEED_LINE_SILENCES]++;
-        raw_publish_state(raw, RAW_LINE_SILENT, line->expected, i, now_ns);
+        line_state(line, raw, RAW_LINE_SILENT, i, now_ns);
     }
 }
 

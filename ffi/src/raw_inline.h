@@ -2,7 +2,11 @@
 #pragma once
 #include "layout.h"
 #include "ring_inline.h"
+#include "wire_inline.h"
 #include <string.h>
+
+#define RAW_TIME_OFFSET 5 /* of the 48-bit time in every ITCH message but the end of a snapshot */
+#define RAW_TIME_END 11
 
 typedef struct {
     uint64_t sequence; /* the venue's */
@@ -11,6 +15,12 @@ typedef struct {
     uint16_t flags;
     uint8_t type;
 } raw_stamp;
+
+/* The venue's time in a message; 0 where it has none. */
+static inline uint64_t raw_venue_time(uint64_t midnight_ns, const uint8_t *bytes, uint32_t length) {
+    if (length < RAW_TIME_END || bytes[0] == 'G') return 0;
+    return midnight_ns + wire_load(bytes + RAW_TIME_OFFSET, 6);
+}
 
 /* Slots that a message of `length` bytes takes. */
 static inline uint32_t raw_slots(uint32_t length) {
@@ -49,6 +59,7 @@ static inline raw_event *raw_claim_state(ring_writer *raw, uint8_t type, uint64_
     if (!event) return NULL;
     memset((uint8_t *)event + sizeof(uint64_t), 0, sizeof *event - sizeof(uint64_t));
     event->header.cause_sequence = sequence;
+    event->header.origin_time_ns = now_ns;
     event->header.ingress_time_ns = now_ns;
     event->header.publish_time_ns = now_ns;
     event->header.type = type;
@@ -61,13 +72,4 @@ static inline raw_event *raw_claim_state(ring_writer *raw, uint8_t type, uint64_
 
 static inline void raw_publish_state(ring_writer *raw, uint8_t type, uint64_t sequence, uint32_t missing, uint64_t now_ns) {
     if (raw_claim_state(raw, type, sequence, missing, now_ns)) ring_commit_inline(raw);
-}
-
-/* A gap given up, with its enum gap_reason. */
-static inline void raw_publish_lost(ring_writer *raw, uint64_t sequence, uint32_t missing, uint8_t reason, uint64_t now_ns) {
-    raw_event *event = raw_claim_state(raw, RAW_GAP_LOST, sequence, missing, now_ns);
-    if (!event) return;
-    event->length = 1;
-    event->bytes[0] = reason;
-    ring_commit_inline(raw);
 }

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -15,16 +16,18 @@ from typer.testing import CliRunner
 from ffi import lib
 from hotpath import captures
 from hotpath.cli import app
-from hotpath.config import config_toml
+from hotpath.config import FeedConfig, config_toml
 from hotpath.errors import CaptureError
 from hotpath.flows import feed_packets, flow_messages
 from hotpath.inspect import inspect_capture
+from hotpath.recordings import replay_recording
 from hotpath.replay import ReplayOptions, replay_file
 from hotpath.report import RunReport
 from hotpath.venues.config import SimulatorConfig
 from hotpath.venues.simulator import Simulator
 from tests.packets import UDP, ethernet, ipv4, mold_packet, pcap, udp, udp_frame
 from tests.support.busy import busy_config
+from tests.support.engines import EngineProcess, until
 
 RECORD = struct.Struct("<IIII")
 
@@ -179,6 +182,25 @@ def test_packet_lost_on_both_lines_is_a_gap_that_nothing_fills(day: Day, tmp_pat
     assert first.order_log_sha256 == day.replay(tmp_path / "gap.pcap").order_log_sha256
     used, unused = first.count("feed", "used"), sum(first.stat.unused.values())
     assert first.count("feed", "messages") == used + unused
+
+
+def test_recorded_run_over_a_capture_decides_the_same_again(day: Day, tmp_path: Path, engine: str) -> None:
+    """Its states are dated by the front end: session, gap and loss, of a day that is not the clock's."""
+    whole = records(day.pcap)
+    body = whole[-60][2][28:]
+    lossy = written(tmp_path / "gap.pcap", [record for record in whole if record[2][28:] != body])
+    config = busy_config(engine={"name": engine, "topology": "fused", "state_dir": str(tmp_path)})
+    config = msgspec.structs.replace(config, feed=FeedConfig(kind="pcap", path=str(lossy), pace="flat"))
+    process = EngineProcess(config, tmp_path, "--arm", "--record", str(tmp_path / "recording"))
+    try:
+        until(lambda: process.count("feed", "gaps_lost") == 1, "the loss")
+        process.signal()
+        assert process.wait() == 0, process.errors()
+    finally:
+        process.close()
+    replay = replay_recording(tmp_path / "recording")
+    assert replay.same, replay.mismatches
+    assert replay.events["norm"] > 1000
 
 
 def test_real_packets_of_the_exchange_are_replayed(shared_data: Path) -> None:
