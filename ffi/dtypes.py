@@ -109,18 +109,23 @@ def _counter_names(stage: str) -> dict[int, str]:
     names = {
         value: name.lower().removeprefix(prefix)
         for value, name in enum_names(f"{stage}_counter").items()
-        if name.lower() not in (f"{prefix}counters", f"{prefix}rejects")
+        if name.lower() not in (f"{prefix}counters", f"{prefix}rejects", f"{prefix}refusals")
     }
     if stage == "risk":
         for reason, name in enum_names("reject_reason").items():
             if name not in ("REJECT_NONE", "REJECT_REASONS_MAX"):
                 names[lib.RISK_REJECTS + reason] = name.lower()
+    if stage == "ingress":
+        for status, name in enum_names("ingress_status").items():
+            if lib.INGRESS_GAP < status < lib.INGRESS_STATUSES:
+                names[lib.INGRESS_REFUSALS + status] = f"refused_{name.lower().removeprefix(prefix)}"
     return names
 
 
 def counter_names(stage: str) -> dict[int, str]:
     """Name by index in ``stage_page.counter``: the stage's enum in lower case without its prefix.
 
-    Risk's rejects by reason follow its own counters, as ``reject_collar``.
+    Risk's rejects by reason follow its own counters, as ``reject_collar``; the ingress's refusals, as
+    ``refused_bad_size``.
     """
     return dict(_counter_names(stage))

@@ -436,7 +436,8 @@ def coprocess_list(
 
     name = find_engine(engine)
     seats = look_at_seats(name)
-    _report({"engine": name, "seats": msgspec.to_builtins(seats)}, describe_seats(name, seats), json=json)
+    told = [{"name": seat, **msgspec.to_builtins(stat)} for seat, stat in seats.items()]
+    _report({"engine": name, "seats": told}, describe_seats(name, seats), json=json)
 
 
 def _report(summary: dict[str, Any], text: str, *, json: bool) -> None:

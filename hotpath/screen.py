@@ -278,7 +278,23 @@ def outcome_table(stat: EngineStat) -> Table:
             _fact("sold", count("risk", "sold_lots")),
         ),
     )
+    for name, side in stat.sides.items():
+        table.add_row(f" {name}", _side_facts(side))
     return table
+
+
+def _side_facts(side: StageStat) -> Text:
+    """A process beside the path: whether it lives, and what it counted."""
+    lives = Text("running", "green") if side.alive else Text(side.state, "bold red")
+    refused = sum(number for name, number in side.counters.items() if name.startswith("refused_"))
+    shown = ("events", "messages", "frames", "sessions", "senders_live")
+    lost = ("lost", "gap_messages", "silences", "stale")
+    return _facts(
+        lives,
+        *(_fact(name.replace("_", " "), side.counters[name]) for name in shown if name in side.counters),
+        *(_alarm(name.replace("_", " "), side.counters[name]) for name in lost if name in side.counters),
+        _alarm("refused", refused),
+    )
 
 
 class LiveScreen:

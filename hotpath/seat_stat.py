@@ -26,6 +26,7 @@ class SeatStat(Struct, frozen=True):
     requests: int
     refused: int  # by the seat itself; what the gate refuses is risk's to count
     reports: int
+    reports_lost: int
     attachments: int
     cuts: int
     python: dict[str, int]  # counters of a Python strategy; empty for a foreign program
@@ -96,6 +97,7 @@ class SeatsView:
                     "requests",
                     "refused",
                     "reports",
+                    "reports_lost",
                     "attachments",
                     "cuts",
                 )

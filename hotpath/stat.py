@@ -29,6 +29,7 @@ from hotpath.topology import (
     hops_segment,
     page_segment,
     ring_table,
+    side_segment,
 )
 
 # Budgets of the hops, p99 in ns (ARCHITECTURE, section 9), and of the whole path by processes.
@@ -74,11 +75,12 @@ UNUSED_PACKETS = (
     "packets_wrong_answer",
     "packets_left",
 )
+SIDES = ("journal", "tap", "ingress")
 SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
 
 
 class StageStat(Struct, frozen=True):
-    """One stage's page."""
+    """The page of one stage, or of a process beside the path."""
 
     state: str
     pid: int
@@ -145,6 +147,7 @@ class EngineStat(Struct, frozen=True):
     hops: dict[str, HopStat]
     rings: dict[str, RingStat]
     seats: dict[str, SeatStat] = {}  # msgspec copies it; by name, in the order of their indices
+    sides: dict[str, StageStat] = {}  # the processes beside the path that this run has: SIDES
 
     def counter(self, stage: str, name: str) -> int:
         """A counter by its name, 0 when the stage has not been seen."""
@@ -187,6 +190,7 @@ class EngineView:
         self._pages = {stage: self._attach(page_segment(stage), lib.SEGMENT_STAGE) for stage in STAGES}
         self._hops = {stage: self._attach(hops_segment(stage), lib.SEGMENT_HISTOGRAMS) for stage in STAGES}
         self._seats = SeatsView(engine)
+        self._sides = self._attach_all({side: side_segment(side) for side in SIDES}, lib.SEGMENT_STAGE)
         # The largest table there is; this engine may have been configured without some of it.
         table = ring_table(paper=True, journal=True, tap=True, ingress=True)
         self._writers = {ring.name: ring.writer for ring in table}
@@ -228,6 +232,7 @@ class EngineView:
             self._clock,
             self._instruments,
             *self._pages.values(),
+            *self._sides.values(),
             *self._hops.values(),
             *self._rings.values(),
             *cursors,
@@ -238,7 +243,7 @@ class EngineView:
         """One look. Each counter is right; while the engine runs, two of them are not of the same instant."""
         clock = self._clock.cast("clock_page *")
         now_ns = int(lib.clock_now(clock))
-        stages = {stage: self._stage(stage, now_ns) for stage in STAGES}
+        stages = {stage: self._page(stage, page, now_ns) for stage, page in self._pages.items()}
         processes = len({stage.pid for stage in stages.values()})
         control = self._control.view("control_page")[0]
         killed = int(control["kill_epoch"]) != int(control["armed_epoch"])
@@ -266,6 +271,7 @@ class EngineView:
             hops={hop: self._hop(hop, processes) for hop in hop_names().values()},
             rings={name: self._ring(name) for name in self._rings},
             seats=self._seats.snapshot(),
+            sides={side: self._page(side, page, now_ns) for side, page in self._sides.items()},
         )
 
     def _state(self, stages: dict[str, StageStat]) -> str:
@@ -275,15 +281,16 @@ class EngineView:
             return "running" if self._control.info.owner_alive else "stopped"
         return "running" if self._control.info.owner_alive else "dead"
 
-    def _stage(self, stage: str, now_ns: int) -> StageStat:
-        page = self._pages[stage].view("stage_page")[0]
+    def _page(self, name: str, segment: Segment, now_ns: int) -> StageStat:
+        page = segment.view("stage_page")[0]
         pid = int(page["pid"])
         heartbeat = int(page["heartbeat_time_ns"])
         state = _short_names("stage_state", "stage_").get(int(page["state"]), "unknown")
         counter = page["counter"]
+        names = {} if name == "journal" else counter_names(name)  # what a journal reads, its cursors tell
         counters = {
-            name: int(counter[index].astype(np.int64) if name in SIGNED else counter[index])
-            for index, name in counter_names(stage).items()
+            each: int(counter[index].astype(np.int64) if each in SIGNED else counter[index])
+            for index, each in names.items()
         }
         cpu = int(page["cpu"])
         return StageStat(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -175,3 +176,7 @@ def test_seats_are_listed(running: EngineProcess) -> None:
     command = [sys.executable, "-m", "hotpath", "coprocess", "list", running.name]
     said = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert re.search(r"^quoter +empty +detached", said, re.MULTILINE), said
+    told = json.loads(subprocess.run([*command, "--json"], cwd=REPOSITORY, capture_output=True, check=True).stdout)
+    stat = running.look()
+    assert stat is not None
+    assert told["seats"] == [{"name": name, **msgspec.to_builtins(seat)} for name, seat in stat.seats.items()]

@@ -148,6 +148,13 @@ SNIPPET = re.compile(r"`([^`\n]+)`|^(?: {4}|\t)(.+)$|^((?:make|hotpath) .+)$", r
 START = r"(?:^|&& |; |\$ )"
 
 
+def test_every_command_stands_in_the_readme_and_the_changelog() -> None:
+    readme, changelog = ((REPOSITORY / name).read_text() for name in ("README.md", "CHANGELOG.md"))
+    for verb in {each.split()[0] for each in verbs()}:
+        assert f"hotpath {verb}" in readme, f"README.md: hotpath {verb}"
+        assert f"`{verb}`" in changelog, f"CHANGELOG.md: {verb}"
+
+
 def test_every_command_in_a_readme_exists() -> None:
     targets, known = make_targets(), verbs()
     groups = {verb.split()[0] for verb in known if " " in verb}

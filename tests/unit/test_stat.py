@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ffi import lib
 from hotpath.errors import SegmentMissingError
 from hotpath.screen import History, format_elapsed, format_money, format_ns, format_rate, render, sparkline
 from hotpath.stat import EngineView, find_engine, run_stat, write_hdr_log
+from hotpath.topology import side_segment
 from tests.fabricated_engine import FabricatedEngine
 
 NAME = f"stat-{os.getpid()}"
@@ -57,6 +59,26 @@ def test_snapshot_names_every_counter_and_hop(engine: FabricatedEngine) -> None:
     assert stat.rings["norm"].readers["risk"].lag == 5
     assert stat.rings["norm"].readers["signal"].lag == 9
     assert set(stat.hops) >= {"wait", "feed", "order_path", "ack"}
+
+
+def test_what_tap_and_ingress_counted_is_shown(engine: FabricatedEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, counted in (
+        ("tap", {lib.TAP_EVENTS: 41, lib.TAP_LOST: 3}),
+        ("ingress", {lib.INGRESS_MESSAGES: 17, lib.INGRESS_REFUSALS + lib.INGRESS_BAD_SIZE: 2}),
+    ):
+        page = engine._page(side_segment(name), lib.SEGMENT_STAGE, "stage_page")
+        page.state, page.pid = lib.STAGE_READY, os.getpid()
+        for index, count in counted.items():
+            page.counter[index] = count
+    stat = EngineView(NAME).snapshot()
+    assert list(stat.sides) == ["tap", "ingress"] and all(side.alive for side in stat.sides.values())
+    assert (stat.sides["tap"].counters["events"], stat.sides["tap"].counters["lost"]) == (41, 3)
+    assert stat.sides["ingress"].counters["refused_bad_size"] == 2
+    shown = screen_of(EngineView(NAME), width=120)
+    assert re.search(r" tap +running +41 events .*3 lost", shown), shown
+    assert re.search(r" ingress +running +17 messages .*2 refused", shown), shown
+    assert run_stat(NAME, watch=False, json=True, interval_seconds=0.1) == 0
+    assert msgspec.json.decode(capsys.readouterr().out)["sides"]["tap"]["counters"]["events"] == 41
 
 
 def test_hops_are_written_as_a_log_that_another_reader_opens(engine: FabricatedEngine, tmp_path: Path) -> None:
