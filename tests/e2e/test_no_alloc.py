@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench.latency.resources import counting_library
 from hotpath.config import WeightsConfig, config_toml
 from hotpath.demo import DemoOptions, demo_config, running_simulator, simulator_config
 from tests.support.busy import busy_config, file_feed
@@ -25,15 +27,12 @@ from tests.support.synthetic import write_synthetic_day
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 EVENTS_MIN = 100_000
 SECOND_NS = 10**9
+GETPPID = 110  # x86-64's number
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("shim") / "confine.so"
-    source = REPOSITORY / "tests/support/confine.c"
-    compiler = [os.environ.get("CC", "gcc"), "-O1", "-fno-builtin", "-shared", "-fPIC", "-w"]
-    subprocess.run([*compiler, "-o", str(target), str(source), "-ldl"], check=True)
-    return target
+    return counting_library(tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +96,24 @@ def test_canary_call_is_killed(shim: Path, paper_engine: Path, tmp_path: Path) -
     assert answer == {"exit": -signal.SIGSYS}
 
 
-def test_no_event_allocates_with_sockets(shim: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a processor whose registers confine.c knows: x86-64")
+def test_canary_call_is_counted(shim: Path, paper_engine: Path, tmp_path: Path) -> None:
+    answer = run_confined(shim, tmp_path, what="trace", config=paper_engine, function="calls", slice_ns=0)
+    assert answer["result"] > 1, "the call was made all the same, and answered"
+    assert answer["calls"] == {str(GETPPID): 1}
+
+
+def test_no_event_allocates_with_sockets(
+    shim: Path, tmp_path: Path, engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The same over the network, feed and orders; how many system calls each event cost is printed."""
     options = DemoOptions(rate_per_second=40_000, instruments=16, topology="fused")
     with running_simulator(simulator_config(options), tmp_path) as venue:
         weights = WeightsConfig(microprice=1.0, momentum=0.0, reversion=0.0)  # an opinion from the first book on
         busy = busy_config(signal={"weights": weights, "style": "take"})
         demo = demo_config(options, venue.ready, tmp_path, intents_dir=tmp_path)
-        settings = msgspec.structs.replace(demo, signal=busy.signal, risk=busy.risk)
+        named = msgspec.structs.replace(demo.engine, name=engine)
+        settings = msgspec.structs.replace(demo, engine=named, signal=busy.signal, risk=busy.risk)
         config = tmp_path / "demo.toml"
         config.write_text(config_toml(settings))
         plan = {"what": "count", "config": config, "slice_ns": SECOND_NS // 5, "messages": EVENTS_MIN}

@@ -1,8 +1,8 @@
 """An engine in this process, its loop counted or confined: ``python -m tests.support.confined PLAN.json``.
 
-Started by tests/e2e/test_no_alloc.py with confine.c preloaded. The plan names what to do and the engine's
-configuration; the answer is one line of JSON: what the loop did, and what it cost in allocations, mappings
-or, when it never answers, a forbidden system call.
+Started by tests/e2e/test_no_alloc.py with bench/programs/confine.c preloaded. The plan names what to do and the
+engine's configuration; the answer is one line of JSON: what the loop did, and what it cost in allocations, mappings
+or system calls; or none, when it made a forbidden one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.latency.inside import Shim, address
 from ffi import ffi, lib
 from hotpath.config import load_config
 from hotpath.engine import EngineMemory
@@ -22,34 +23,15 @@ from hotpath.runs import live_spec
 from hotpath.stages import ProcessStages
 
 ALLOCATE, FREE, MAP, COUNTS = 0, 1, 2, 3
+SYSTEM_CALLS = 1024  # by number
 ROUNDS_MAX = 200
-
-_shim = ctypes.CDLL(None)
-_shim.counted_call.restype = ctypes.c_long
-_shim.counted_call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p]
-_shim.confined_call.restype = None
-_shim.confined_call.argtypes = [
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_uint64,
-    ctypes.c_int,
-    ctypes.c_void_p,
-    ctypes.c_uint32,
-]
-
-
-def address(pointer: Any) -> int:
-    """Of what a cffi pointer points to."""
-    return int(ffi.cast("uintptr_t", pointer))
 
 
 def function_of(name: str) -> int:
     """The engine's loop, or one of the shim's canaries."""
     if name == "duty":
         return address(ffi.addressof(lib, "duty_run"))
-    pointer = ctypes.cast(getattr(_shim, f"canary_{name}"), ctypes.c_void_p).value
-    assert pointer is not None
-    return pointer
+    return Shim.canary(name)
 
 
 def counters_of(stages: ProcessStages) -> dict[str, Any]:
@@ -74,7 +56,7 @@ def count(stages: ProcessStages, plan: dict[str, Any]) -> dict[str, Any]:
     stages.run(plan.get("warm_ns", 0))
     before = {name: int(pointer[0]) for name, pointer in pointers.items()}
     for _ in range(ROUNDS_MAX):
-        _shim.counted_call(
+        Shim().counted_call(
             function_of(plan["function"]), address(stages.duty), plan["slice_ns"], ctypes.addressof(found)
         )
         total = [sofar + new for sofar, new in zip(total, found, strict=True)]
@@ -91,7 +73,7 @@ def confine(stages: ProcessStages, plan: dict[str, Any]) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _shim.confined_call(
+        Shim().confined_call(
             function_of(plan["function"]),
             address(stages.duty),
             plan["slice_ns"],
@@ -108,6 +90,14 @@ def confine(stages: ProcessStages, plan: dict[str, Any]) -> dict[str, Any]:
     return {**done, "exit": os.waitstatus_to_exitcode(status)}
 
 
+def trace(stages: ProcessStages, plan: dict[str, Any]) -> dict[str, Any]:
+    """One call, the system calls that it made counted by their numbers."""
+    found = (ctypes.c_uint64 * SYSTEM_CALLS)()
+    traced = Shim().traced_call
+    result = traced(function_of(plan["function"]), address(stages.duty), plan["slice_ns"], found, len(found))
+    return {"result": result, "calls": {str(number): count for number, count in enumerate(found) if count}}
+
+
 def main(plan_path: Path) -> None:
     """Build the engine, do what the plan says, print the answer."""
     plan = json.loads(plan_path.read_text())
@@ -117,7 +107,7 @@ def main(plan_path: Path) -> None:
         stages = ProcessStages(spec, spec.placement.places[0], run_epoch=memory.run_epoch)
         stages.duty.wait = lib.WAIT_SPIN
         lib.control_arm(memory.control, memory.control.kill_epoch)
-        answer = {"count": count, "confine": confine}[plan["what"]](stages, plan)
+        answer = {"count": count, "confine": confine, "trace": trace}[plan["what"]](stages, plan)
         lib.control_kill(memory.control)
         stages.run(plan.get("drain_ns", 0))
         stages.close()
