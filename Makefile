@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 C_FILES      := $(wildcard ffi/src/*.c ffi/src/*.h ffi/include/*.h)
 PYTHON_ROOMS := $(wildcard ffi hotpath control/hotctl research/hotlab bench tests)
 
-.PHONY: help setup build demo test soak faults fuzz bench lint fmt clean host-check
+.PHONY: help setup build demo test soak faults fuzz bench latency lint fmt clean host-check
 
 help: ## this list
 	@echo "hotpath: a shared-memory, low-latency co-process engine for trading"
@@ -68,6 +68,9 @@ fuzz: build ## ten million mutated packets through each thing that reads bytes f
 
 bench: build ## every measurement, in one run, beside the machine's own floor
 	python -m bench
+
+latency: build ## is this tree slower than where it left main? says so, with evidence, within ten minutes
+	python -m bench.latency $(LATENCY_ARGS)
 
 lint: build ## linter, formatter, strict types, C warnings as errors
 	ruff check .

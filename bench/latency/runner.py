@@ -3,10 +3,11 @@
     the job ---- one JSON object a line ----> runner: {"do": "slice", "batches": 300}
             <--- one answer a line ---------          {"p50_ns": 241.3, "p99_ns": 262.0, ...}
 
-The engine is fused, fed flat out from a generated file, with the paper venue: `bench.engine`'s, all in memory.
-A batch is EVENTS messages or a few more, since the clock steps by 10 ns; its figure is ns an event. Between
-requests the process sleeps in a read, so that two of them can share a processor by turns. When the file is
-through, the engine is made anew outside of all timing. `python -m bench.latency.runner FEED [--cpu N]`.
+The engine is fused, fed flat out from a generated file, with the paper venue: `bench.engine`'s, all in memory. It
+takes one message a loop, as a live one does. A batch is EVENTS messages or a few more, since the clock steps by
+10 ns; its figure is ns an event. Between requests the process sleeps in a read, so that several can share a
+processor by turns. When the file is through, the engine is made anew outside of all timing.
+`python -m bench.latency.runner FEED [--cpu N]`.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from bench.engine import FusedEngine, bench_config, bench_spec, feed_instruments, fused_engine, scratch
+from bench.engine import FusedEngine, bench_config, bench_spec, fused_engine, scratch
 from ffi import lib
+from hotpath import captures, refdata
 
 EVENTS = 1000  # of a batch
-WARM_EVENTS = 20_000  # of a new engine, before anything is timed
+WARM_EVENTS = 10_000  # of a new engine, before anything is timed
+SLICE_WARM_EVENTS = 4_000  # before each slice: another process had the caches
+ADDS = b"AF"  # types with which trading begins: all directory messages stand before
 IDLE_RUNS_MAX = 1000  # of the loop, in which nothing came: the engine hangs
 Answer = dict[str, Any]
 
@@ -39,7 +45,7 @@ class PathSubject:
     def __init__(self, feed: Path, *, cpu: int) -> None:
         self.feed = feed
         self.cpu = cpu
-        self.instruments = feed_instruments(feed)
+        self.instruments = directory(feed)
         self.engines = 0
         self._stack = ExitStack()
         self.engine: FusedEngine
@@ -54,6 +60,7 @@ class PathSubject:
         )
         spec = bench_spec(config, self.instruments, cpu=self.cpu)
         self.engine = self._stack.enter_context(fused_engine(spec))
+        self.engine.source.batch_max = 1
         self.engines += 1
         self.advance(WARM_EVENTS)
         gc.collect()
@@ -96,6 +103,7 @@ class PathSubject:
     def slice(self, batches: int, events: int) -> Answer:
         """So many batches, and what they say."""
         found: list[float] = []
+        self.advance(SLICE_WARM_EVENTS)
         orders, engines = self.orders, self.engines
         while len(found) < batches:
             each = self.batch(events)
@@ -121,6 +129,12 @@ class PathSubject:
     def close(self) -> None:
         """The engine and its memory, gone."""
         self._stack.close()
+
+
+def directory(feed: Path) -> npt.NDArray[Any]:
+    """The instruments that the file names before the first order, dtype ``instrument_entry``."""
+    named = takewhile(lambda message: message[0] not in ADDS, captures.itch_messages(feed))
+    return refdata.instrument_table(refdata.merge_instruments(None, refdata.instruments_of_itch(named)))
 
 
 def serve(subject: PathSubject) -> int:

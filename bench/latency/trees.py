@@ -135,7 +135,9 @@ def snapshot() -> str:
         return resolve("HEAD")
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         index = Path(folder) / "index"
-        shutil.copyfile(git("rev-parse", "--path-format=absolute", "--git-path", "index"), index)
+        own = Path(git("rev-parse", "--path-format=absolute", "--git-path", "index"))
+        if own.exists():
+            shutil.copyfile(own, index)
         env = {"GIT_INDEX_FILE": str(index), **NOBODY}
         git("add", "--all", env=env)
         return git("commit-tree", "-p", "HEAD", "-m", "working tree", git("write-tree", env=env), env=env)
