@@ -18,7 +18,6 @@ it stands: `orders` and `positions` hold the snapshot until the first report. do
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -34,11 +33,13 @@ from ffi.dtypes import dtype_of, enum_names
 from hotpath import segments
 from hotpath.errors import RingError, SeatCutError, SeatError, SeatFullError, SegmentMissingError
 from hotpath.rings import RingReader, RingWriter
+from hotpath.seat_lock import take_seat
 
 NO_INSTRUMENT: int = lib.NO_INSTRUMENT
 REPORTS_MAX = 1024
 POLL_SECONDS = 0.0002
 OWNER_INTERVAL_SECONDS = 0.1  # between two looks for the engine's process
+ANOTHER_SEAT = "end that process first, or configure another seat: [[coprocesses]] in the engine's file"
 ENGINE_ENDED = "engine_ended"  # `cut`, when nobody is left to cut
 BUY, SELL = lib.SIDE_BUY, lib.SIDE_SELL
 TIF = {"day": lib.TIF_DAY, "ioc": lib.TIF_IOC}
@@ -72,7 +73,7 @@ class Coprocess:
         self._owner_look_at = 0.0
         self._page_segment = self._attach(f"seat.{name}", lib.SEGMENT_SEAT)
         self._page = self._page_segment.cast("seat_page *")
-        self._lock = self._take_lock()
+        self._lock = take_seat(engine, self.name, run_epoch=self.run_epoch, next_step=ANOTHER_SEAT)
         try:
             self._client_segment = self._attach(f"seat.{name}.client", lib.SEGMENT_SEAT_CLIENT, writable=True)
             self._client = self._client_segment.cast("seat_client_page *")
@@ -96,21 +97,6 @@ class Coprocess:
 
     def _attach(self, segment: str, kind: int, *, writable: bool = False) -> segments.Segment:
         return segments.attach(self.engine, segment, kind, writable=writable, run_epoch=self.run_epoch)
-
-    def _take_lock(self) -> int:
-        """The lock of the seat, which dies with this process."""
-        path = segments.SHM_FOLDER / segments.posix_name(self.engine, f"seat.{self.name}.client")[1:]
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            holder = self._attach(f"seat.{self.name}.client", lib.SEGMENT_SEAT_CLIENT).cast("seat_client_page *").pid
-            raise SeatError(
-                f"seat {self.name} of engine {self.engine} is taken by process {holder}",
-                next_step="end that process first, or configure another seat: [[coprocesses]] in the engine's file",
-            ) from None
-        return descriptor
 
     def attach(self, *, timeout_seconds: float = 10.0) -> None:
         """Take the seat anew, after a cut as well: what is open and held is in `orders` and `positions` afterwards."""

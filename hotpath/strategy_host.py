@@ -8,7 +8,6 @@ The same object serves a process of its own (hotpath/strategy_process.py) and a 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import traceback
@@ -25,7 +24,8 @@ from ffi.dtypes import dtype_of, enum_names
 from hotpath import segments
 from hotpath.config import StrategyConfig
 from hotpath.engine import EngineSpec, huge_memory
-from hotpath.errors import RingError, SeatError, StrategyError
+from hotpath.errors import RingError, StrategyError
+from hotpath.seat_lock import take_seat
 from hotpath.segments import Segment
 from hotpath.strategy import Instrument, Report, Strategy, strategy_params
 from hotpath.topology import answer_segment, orders_ring, reports_ring, seat_client_segment, seat_segment, side_segment
@@ -59,7 +59,7 @@ class StrategyHost:
         self._calls = self._reports = self._timers_told = 0
         self._timers: dict[str, list[int]] = {}  # interval, next instant
         self.strategy = self._make_strategy()
-        self._lock = self._take_lock()
+        self._lock = take_seat(spec.name, config.name, run_epoch=run_epoch, next_step="end that process first")
         try:
             self.c = self._make_host()
             self._bind_tables()
@@ -114,21 +114,6 @@ class StrategyHost:
         owner, pointer = huge_memory(size)
         self._kept.append(owner)
         return pointer
-
-    def _take_lock(self) -> int:
-        """The seat's lock, which dies with this process."""
-        path = segments.SHM_FOLDER / segments.posix_name(self.spec.name, seat_client_segment(self.config.name))[1:]
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            client = self._segment(seat_client_segment(self.config.name), lib.SEGMENT_SEAT_CLIENT)
-            raise SeatError(
-                f"seat {self.config.name} is taken by process {client.cast('seat_client_page *').pid}",
-                next_step="end that process first",
-            ) from None
-        return descriptor
 
     def _make_host(self) -> Any:
         name, config, spec = self.config.name, self.config, self.spec

@@ -289,8 +289,8 @@ class Supervisor:
     def _check_strategy(self, child: Child, code: int | None) -> str | None:
         """One whose seat was cut is ended, whatever it does. In virtual time all must take their turns to the end."""
         if self.spec.lockstep:
-            if code is None or code == 0:
-                child.left = code == 0
+            child.left = code == 0 and bool(self.memory.segments["lockstep"].cast("lockstep_page *").finished)
+            if code is None or child.left:
                 return None
             return f"strategy {child.name} {strategy_watch.what_happened(child, '')}"
         reason = strategy_watch.cut_reason(self.memory, child)

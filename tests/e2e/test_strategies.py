@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from hotpath.config import Config, StrategyConfig, WeightsConfig, config_toml
+from hotpath.errors import StageError
 from hotpath.recordings import replay_recording
 from hotpath.replay import ReplayOptions, replay_file
 from hotpath.report import RunReport
@@ -102,6 +103,13 @@ def test_a_strategy_that_raises_is_cut_alike_in_every_topology(day: Path, tmp_pa
     assert reports[0].order_log_sha256 == reports[1].order_log_sha256
     whole = replay(day, with_strategies(toy(), toy("second", strategy=101), silent=False), tmp_path, engine=engine)
     assert whole.count("signal", "requests") > reports[0].count("signal", "requests") > 100
+
+
+def test_a_replay_does_not_wait_for_a_strategy_that_left_in_its_middle(tmp_path: Path, engine: str) -> None:
+    day = write_synthetic_day(tmp_path / "short.itch", messages=1500)
+    config = with_strategies(toy(after=100, then="exit_in_silence"))
+    with pytest.raises(StageError, match="strategy toy ended with exit code 0"):
+        replay(day, config, tmp_path, engine=engine, topology="paired")
 
 
 @pytest.mark.parametrize(("then", "said"), NONSENSE)

@@ -79,6 +79,9 @@ class Toy(Strategy):
     def exit(self) -> None:
         os._exit(3)
 
+    def exit_in_silence(self) -> None:
+        os._exit(0)
+
     def die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 

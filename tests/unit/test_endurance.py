@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from psutil import Process
 
 from bench.endurance import Watched, finding_of, name_of
@@ -32,4 +35,9 @@ def test_process_that_lived_briefly_is_told_apart() -> None:
 
 
 def test_a_process_is_named_by_what_it_runs() -> None:
-    assert "pytest" in name_of(Process())
+    command = [sys.executable, "-m", "timeit", "-n", "1", "-s", "import time", "time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            assert name_of(Process(process.pid)) == "timeit"
+        finally:
+            process.kill()
