@@ -1,0 +1,1 @@
+"""hotpath beside what people use today: ``python -m bench.peers``, ``make peers``."""

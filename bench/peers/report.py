@@ -1,0 +1,155 @@
+"""The table in every form: on screen, as JSON lines, CSV, Markdown and one HTML file. What was lost stands first."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.harness import OUT
+from bench.peers.rows import Result
+
+FOLDER = OUT / "peers"
+COLUMNS = ("what", "hotpath", "theirs", "ratio", "verified", "versions")
+HOW = "`make peers`, or `pip install -e '.[peers]'` and `python -m bench.peers`; `--list` names the rows"
+RATIO = "ratio: how many times better hotpath is; below 1 it lost"
+
+
+@dataclass
+class Report:
+    """One run."""
+
+    host: dict[str, Any]
+    size: str
+    results: list[Result] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+
+    @property
+    def ordered(self) -> list[Result]:
+        """Losses first, the worst at the top; then the rest as they were fixed."""
+        lost = sorted((each for each in self.results if each.lost), key=lambda each: each.ratio)
+        return [*lost, *(each for each in self.results if not each.lost)]
+
+    @property
+    def losses(self) -> list[tuple[str, list[str]]]:
+        """Why rows were lost: each reason with the rows that it explains."""
+        reasons: dict[str, list[str]] = {}
+        for each in self.ordered:
+            if each.lost:
+                reasons.setdefault(each.row.if_lost, []).append(each.row.what)
+        return list(reasons.items())
+
+    @property
+    def machine(self) -> str:
+        """The host in one line."""
+        host = self.host
+        return (
+            f"{host['processor']}, {host['cpus']} processors, Linux {host['kernel']}, {host['compiler']}, "
+            f"Python {host['python']}, ffi {host['ffi_sha256']}"
+        )
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table's rows."""
+        return [
+            (
+                each.row.what, each.cell(ours=True), each.cell(ours=False), each.ratio_cell, each.figures.verified,
+                each.versions,
+            )
+            for each in self.ordered
+        ]  # fmt: skip
+
+    def remarks(self) -> list[str]:
+        """What stands below the table."""
+        return [
+            *self.notes,
+            *(f"skipped: {each}" for each in self.skipped),
+            *(f"failed: {each}" for each in self.failed),
+        ]
+
+
+def as_json(report: Report) -> list[str]:
+    """A line a row, the host in each."""
+    common = {"bench": "peers", "date": report.date, "size": report.size}
+    return [msgspec.json.encode({**common, **each.record(), "host": report.host}).decode() for each in report.ordered]
+
+
+def as_csv(report: Report) -> str:
+    """The records as columns."""
+    text = io.StringIO()
+    records = [each.record() for each in report.ordered]
+    if records:
+        writer = csv.DictWriter(text, records[0])
+        writer.writeheader()
+        writer.writerows(records)
+    return text.getvalue()
+
+
+def as_markdown(report: Report) -> str:
+    """A section to paste."""
+    lines = [
+        "## Beside other packages", "",
+        f"Measured {report.date}, size `{report.size}`, on {report.machine}. Again: {HOW}. {RATIO.capitalize()}.", "",
+        f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}",
+        *(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in report.cells()),
+    ]  # fmt: skip
+    if report.losses:
+        lines += ["", "**What was lost, and why**", ""]
+        lines += [f"- {'; '.join(rows)}. {reason}" for reason, rows in report.losses]
+    if report.remarks():
+        lines += ["", *(f"- {each}" for each in report.remarks())]
+    return "\n".join(lines) + "\n"
+
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:.35rem .6rem;border-bottom:1px solid #dfe4ea;text-align:right;vertical-align:top}
+th:first-child,td:first-child,td:nth-child(5),td:nth-child(6){text-align:left}
+th{background:#f4f6f8;position:sticky;top:0}
+tr.lost td{background:#fdf1ef} tr.lost td:nth-child(4){color:#b3261e;font-weight:600}
+td:nth-child(n+5){color:#5a6675;font-size:.86em}
+@media(prefers-color-scheme:dark){body{background:#14181d;color:#e3e8ee}th{background:#1d232a}
+th,td{border-color:#2b333c}tr.lost td{background:#2b1a19}tr.lost td:nth-child(4){color:#ff8a80}}
+"""
+
+
+def as_html(report: Report) -> str:
+    """One file, nothing fetched."""
+    e = html.escape
+    body = []
+    for each, row in zip(report.ordered, report.cells(), strict=True):
+        cells = "".join(f"<td>{e(cell)}</td>" for cell in row)
+        body.append(f'<tr{" class=lost" if each.lost else ""} title="{e(each.row.layout)}">{cells}</tr>')
+    head = "".join(f"<th>{e(each)}</th>" for each in COLUMNS)
+    why = "".join(f"<li><b>{e('; '.join(rows))}</b><br>{e(reason)}</li>" for reason, rows in report.losses)
+    notes = "".join(f"<li>{e(each)}</li>" for each in report.remarks())
+    return (
+        f'<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">'
+        f"<title>hotpath beside other packages</title><style>{STYLE}</style><h1>hotpath beside other packages</h1>"
+        f"<p>{e(report.date)}, size {e(report.size)}. {e(report.machine)}.<br>{e(RATIO)}. Again: {e(HOW)}.</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+        f"{'<h2>What was lost, and why</h2><ul>' + why + '</ul>' if why else ''}<ul>{notes}</ul></html>\n"
+    )
+
+
+def write(report: Report, folder: Path = FOLDER) -> list[Path]:
+    """peers.jsonl, .csv, .md and .html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "peers.jsonl": "".join(f"{line}\n" for line in as_json(report)),
+        "peers.csv": as_csv(report),
+        "peers.md": as_markdown(report),
+        "peers.html": as_html(report),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]

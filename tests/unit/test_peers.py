@@ -1,0 +1,146 @@
+"""The peers' table: rows that are fixed, losses that stand first, packages that are missing by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from bench.harness import ROOT, BenchError, Options, default_options
+from bench.peers import __main__ as peers
+from bench.peers import alone, books, indicators, report, rows
+from bench.peers.catalogue import ROWS, SECTIONS
+from bench.peers.channels import CHANNELS
+from bench.peers.packages import PACKAGES, Package
+
+SMOKE = default_options("smoke")
+
+
+def row(what: str, unit: rows.Unit = "ns", figures: rows.Figures | None = None) -> rows.Row:
+    def measure(_: Options) -> rows.Figures:
+        if figures is None:
+            raise BenchError("the two are not equal")
+        return figures
+
+    return rows.Row("books", what, ("Python",), unit, "one process", f"{what} is why", measure)
+
+
+def made_of(*figures: tuple[str, rows.Unit, float, float]) -> report.Report:
+    words = ("processor", "cpus", "kernel", "compiler", "python", "ffi_sha256")
+    made = report.Report(host=dict.fromkeys(words, "x"), size="smoke")
+    for what, unit, ours, theirs in figures:
+        made.results.append(rows.Result(row(what, unit), rows.Figures(ours, theirs, "all equal"), "Python 3"))
+    return made
+
+
+def test_losses_stand_first_and_say_why() -> None:
+    made = made_of(("won", "ns", 10, 20), ("lost", "ns", 20, 10), ("lost worse", "per second", 1e6, 4e6))
+    assert [each.row.what for each in made.ordered] == ["lost worse", "lost", "won"]
+    assert made.losses == [("lost worse is why", ["lost worse"]), ("lost is why", ["lost"])]
+    text = report.as_markdown(made)
+    assert text.index("| lost worse |") < text.index("| lost |") < text.index("| won |")
+    assert "lost is why" in text and "won is why" not in text
+
+
+def test_a_worse_tail_is_a_loss() -> None:
+    figures = rows.Figures(ours=10, theirs=20, verified="", ours_p99=90, theirs_p99=30)
+    result = rows.Result(row("tail"), figures, "")
+    assert result.lost and result.ratio == 2 and result.ratio_cell == "2.0x, p99 0.33x"
+
+
+def test_every_form_tells_the_same() -> None:
+    made = made_of(("a <b>", "ns", 10, 20), ("c", "per second", 3e6, 4e6))
+    records = [msgspec.json.decode(line) for line in report.as_json(made)]
+    assert [(each["what"], each["ratio"]) for each in records] == [("c", 0.75), ("a <b>", 2.0)]
+    assert [each["what"] for each in csv.DictReader(io.StringIO(report.as_csv(made)))] == ["c", "a <b>"]
+    page = report.as_html(made)
+    assert "a &lt;b&gt;" in page and "0.75x" in page and "http" not in page
+
+
+def test_unequal_results_fail_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(peers, "ROWS", (row("unequal"),))
+    monkeypatch.setattr(report, "write", lambda made: [tmp_path])
+    assert peers.main(["--smoke", "--json"]) == 1
+
+
+def test_a_missing_package_is_skipped_by_name_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKAGES, "Python", Package("no-such-package-of-ours", "nowhere"))
+    assert peers.missing(row("any"), SMOKE) == (
+        "no-such-package-of-ours is not installed (pip install 'no-such-package-of-ours')"
+    )
+
+
+def test_rows_are_fixed_and_each_says_how_and_why() -> None:
+    assert len({each.what for each in ROWS}) == len(ROWS)
+    for each in ROWS:
+        assert each.layout and each.if_lost and set(each.packages) <= set(PACKAGES)
+    assert {each.section for each in ROWS} == set(SECTIONS)
+    assert {name for each in ROWS for name in each.packages} == set(PACKAGES)
+
+
+def test_values_that_differ_are_refused(tmp_path: Path) -> None:
+    mine = np.zeros((indicators.WARM + 10, len(indicators.NAMES)))
+    other = mine.copy()
+    other[-1, 2] = 1e-3
+    np.save(tmp_path / "mine.npy", mine)
+    np.save(tmp_path / "other.npy", other)
+    with pytest.raises(BenchError, match="values differ"):
+        indicators.held(str(tmp_path / "mine.npy"), str(tmp_path / "other.npy"), "a peer")
+
+
+def test_a_row_where_only_the_count_of_orders_changed_is_none() -> None:
+    table = np.zeros(3, books.ROW)
+    table["seq"], table["bid_px"] = (1, 2, 3), (100, 100, 101)
+    assert books.changes(table)[:, 1].tolist() == [1, 3]
+
+
+def test_a_failing_job_says_its_last_words() -> None:
+    with pytest.raises(BenchError, match="no_such_job"):
+        alone.alone("bench.peers.books:no_such_job", cpu=SMOKE.engine_cpu)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_channel_carries_every_message(channel: str) -> None:
+    package = CHANNELS[channel].package
+    if package != "hotpath" and PACKAGES[package].missing:
+        pytest.skip(PACKAGES[package].missing)
+    if not SMOKE.two_cores:
+        pytest.skip("a second processor")
+    command = [sys.executable, "-m", "bench.peers.exchange", channel, "--trips", "30", "--messages", "1280"]
+    figures = alone.answer_of([*command, "--cpus", f"{SMOKE.engine_cpu},{SMOKE.driver_cpu}"], channel)
+    assert figures["p99_ns"] >= figures["p50_ns"] > 0 and figures["messages_per_second"] > 0
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith(f"hotpath.peers-{os.getpid()}")]
+
+
+@pytest.mark.parametrize("number", [index for index, each in enumerate(ROWS) if each.section != "messages"])
+def test_row_runs_and_its_results_are_equal(number: int) -> None:
+    each = ROWS[number]
+    if why := peers.missing(each, SMOKE):
+        pytest.skip(why)
+    figures = each.measure(SMOKE)
+    assert figures.ours > 0 and figures.theirs > 0 and figures.verified
+
+
+def test_the_product_imports_no_peer() -> None:
+    shared = ("iceoryx2", "kickmsg", "cloudtoid_interprocess", "slick_queue_py", "subetha")
+    modules = (*shared, "talib", "talipp", "hftbacktest", "itch_book", "itch", "itchcpp")
+    for folder in ("ffi", "hotpath", "research"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for line in path.read_text().splitlines():
+                words = line.split()
+                assert not (words[:1] in (["import"], ["from"]) and words[1].split(".")[0] in modules), (
+                    f"{path}: {line}"
+                )
+
+
+def test_list_names_rows_and_pages() -> None:
+    command = [sys.executable, "-m", "bench.peers", "--list"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "multiprocessing.Pipe" in said and "pip" not in said
