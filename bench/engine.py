@@ -74,9 +74,16 @@ def feed_instruments(path: Path) -> npt.NDArray[Any]:
     return refdata.instrument_table(refdata.merge_instruments(None, found))
 
 
-def bench_spec(config: Config, instruments: npt.NDArray[Any], *, cpu: int, **options: Any) -> EngineSpec:
-    """The spec, with its processes on one processor."""
-    engine = msgspec.structs.replace(config.engine, cpus=[cpu])
+def bench_spec(
+    config: Config,
+    instruments: npt.NDArray[Any],
+    *,
+    cpu: int | None = None,
+    cpus: list[int] | None = None,
+    **options: Any,
+) -> EngineSpec:
+    """The spec, with its processes on one processor, or on several."""
+    engine = msgspec.structs.replace(config.engine, cpus=cpus or [cpu])
     return make_spec(msgspec.structs.replace(config, engine=engine), instruments, midnight_ns=0, **options)
 
 

@@ -12,6 +12,7 @@ Compares two commits in one job: instructions (exact), allocations, system calls
   python -m bench.latency --base v0.1 --quick  against a tag, in under three minutes
   python -m bench.latency --plant ns50         can the gate see 50 ns an event? must exit with 1
   python -m bench.latency --self-check 10      does it see what is not there? head against itself, ten times
+  python -m bench.latency --only budget        no comparison: this tree's path against its budget, by stage
 
 Measure on a quiet machine with two processors. Results: out/bench/history/, with a page of trends.
 """
@@ -25,13 +26,14 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from bench.harness import BenchError, Finding, Size, default_options, fingerprint
-from bench.latency import history
+from bench.harness import BenchError, Finding, Options, Size, default_options, fingerprint, write_records
+from bench.latency import budget, history
 from bench.latency.gate import PARTS, Job, Request, run_job, self_check, self_check_verdict
 from bench.latency.plants import PLANTS
 from bench.latency.verdict import Verdict
 from bench.run import show
 
+BUDGET = "budget"
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
@@ -54,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.json:
             print(msgspec.json.encode(job.record()).decode(), flush=True)
 
+    if chosen.only and BUDGET in chosen.only:
+        return show_budget(options, console, json=chosen.json)
     request = Request(chosen.base, chosen.head, chosen.plant, tuple(chosen.only or ()))
     try:
         if chosen.self_check:
@@ -80,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="fewer rounds: under three minutes, finds less")
     made.add_argument("--smoke", action="store_true", help="hardly anything: does the job run at all?")
     made.add_argument("--json", action="store_true", help="the record of the job on standard output; tables on stderr")
-    made.add_argument("--only", action="append", choices=PARTS, help="this part alone; may be given more than once")
+    made.add_argument("--only", action="append", choices=(*PARTS, BUDGET), help="this part alone; may be given twice")
     plants = "; ".join(f"{name}: {plant.says}" for name, plant in PLANTS.items()).replace("%", "%%")
     made.add_argument("--plant", choices=PLANTS, metavar="NAME", help=f"head against head with a regression: {plants}")
     made.add_argument("--self-check", type=positive, metavar="N", help="N jobs of head against itself")
@@ -93,6 +97,20 @@ def positive(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return count
+
+
+def show_budget(options: Options, console: Console, *, json: bool) -> int:
+    """The path of this tree against its budget. A missed one is no regression: 0, or 2 when it could not be run."""
+    try:
+        finding = budget.run(options)
+    except BenchError as error:
+        console.print(f"[red]the budget could not be measured[/]: {escape(str(error))}")
+        return 2
+    write_records(finding, options)
+    show(finding, console)
+    for record in finding.records if json else ():
+        print(msgspec.json.encode(record).decode(), flush=True)
+    return 0
 
 
 def show_job(job: Job, console: Console) -> None:

@@ -24,6 +24,7 @@ from bench.engine import FusedEngine, bench_config, bench_spec, feed_instruments
 from ffi import ffi, lib
 
 EVENTS_PER_SECOND = 400_000  # of the clock that is moved by hand
+CLOCK_SLOWED = 1000  # times, beside what is moved by hand: a run under callgrind is some fifty times as slow
 LOOPS = 64  # of duty_run at least: so many messages go through in a slice of no time
 COUNTED = ("allocated", "freed", "mapped")
 CALLS_KEPT = 16  # system calls that are named
@@ -42,27 +43,32 @@ def one_by_one(feed_path: Path) -> Iterator[FusedEngine]:
             yield engine
 
 
-def play(engine: FusedEngine, events: int) -> int:
-    """Slices of the loop until so many more messages are through; returns how many were, LOOPS at a time."""
+def until_through(engine: FusedEngine, events: int, step: Callable[[], object]) -> int:
+    """Repeat `step` until so many more messages are through; returns how many were."""
     before = int(engine.source.sequence)
     while (done := int(engine.source.sequence) - before) < events:
         if engine.source.finished:
             raise SystemExit(f"the file ends {events - done} messages too early")
-        engine.run(0)
-        move_clock(engine, LOOPS * 10**9 // EVENTS_PER_SECOND)
+        step()
     return done
 
 
-def stop_clock(engine: FusedEngine) -> None:
-    """From here on the engine's time stands but for `move_clock`."""
-    engine.clock.anchor_time_ns = lib.clock_now(engine.clock)
-    engine.clock.scale = 0
+def play(engine: FusedEngine, events: int) -> int:
+    """Slices of the loop, the clock moved by hand between them."""
+
+    def step() -> None:
+        engine.run(0)
+        engine.clock.anchor_time_ns += LOOPS * 10**9 // EVENTS_PER_SECOND
+
+    return until_through(engine, events, step)
 
 
-def move_clock(engine: FusedEngine, span_ns: int) -> None:
-    """Later, if the clock was stopped."""
-    if engine.clock.scale == 0:
-        engine.clock.anchor_time_ns += span_ns
+def slow_clock(engine: FusedEngine) -> None:
+    """From here on the engine's time moves by `play`, and hardly by itself: code that waits for it still ends."""
+    clock = engine.clock
+    now_ns = int(lib.clock_now(clock))
+    clock.scale //= CLOCK_SLOWED
+    clock.anchor_time_ns += now_ns - int(lib.clock_now(clock))
 
 
 def orders_of(engine: FusedEngine) -> int:
@@ -77,7 +83,7 @@ def count_path(feed_path: Path, events: int, marks_path: Path) -> dict[str, Any]
     """As many events as went before unmarked, in two parts, so that both can be looked at."""
     marks = ctypes.CDLL(str(marks_path))
     with one_by_one(feed_path) as engine:
-        stop_clock(engine)
+        slow_clock(engine)
         play(engine, events)
         marks.marks_begin()
         parts = []
@@ -125,7 +131,7 @@ def count_calls(feed_path: Path, events: int) -> dict[str, Any]:
     with one_by_one(feed_path) as engine:
         loop = address(ffi.addressof(lib, "duty_run"))
         duty = address(engine.stages.duty)
-        play(engine, events // 10)
+        until_through(engine, events // 10, lambda: engine.run(0))
         counts, total = (ctypes.c_uint64 * len(COUNTED))(), [0] * len(COUNTED)
 
         def counted() -> None:
@@ -136,16 +142,6 @@ def count_calls(feed_path: Path, events: int) -> dict[str, Any]:
         answer = {"events": done, **dict(zip(COUNTED, total, strict=True)), **memory_of(engine)}
         calls, child_done = in_child(lambda: trace(shim, engine, loop, duty, events))
         return {**answer, "system_calls": sum(calls.values()), "calls": calls, "events_traced": child_done}
-
-
-def until_through(engine: FusedEngine, events: int, step: Callable[[], object]) -> int:
-    """Repeat `step` until so many more messages are through."""
-    before = int(engine.source.sequence)
-    while (done := int(engine.source.sequence) - before) < events:
-        if engine.source.finished:
-            raise SystemExit(f"the file ends {events - done} messages too early")
-        step()
-    return done
 
 
 def trace(shim: Shim, engine: FusedEngine, loop: int, duty: int, events: int) -> tuple[dict[int, int], int]:
