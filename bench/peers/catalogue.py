@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from bench.peers import books, indicators, messaging
+from bench.peers import books, engines, indicators, messaging
 from bench.peers.messaging import PARK, SPIN
 from bench.peers.rows import Row
 
-MESSAGES, BOOKS, INDICATORS = "messages", "books", "indicators"
+MESSAGES, ENGINES, BOOKS, INDICATORS = "messages", "engines", "books", "indicators"
 ON_TWO = "two Python processes, one on each processor, 64 bytes"
 ON_ONE = "one process on one processor"
 
@@ -75,6 +75,36 @@ def message_rows() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+SAME_DAY = "one instrument's day, one rule, orders of one share, immediate or cancel"
+BACKTESTER = (
+    "A backtester needs less: level changes or quotes made beforehand, and one loop over them. hotpath replays the "
+    "engine that trades: it decodes ITCH, keeps the book order by order, computes eighteen features, passes every "
+    "limit, frames each order, and records every turn of every stage so that it can be replayed."
+)
+ENGINE_ROWS = (
+    Row(
+        ENGINES, "replay of a day with a strategy: hftbacktest", ("hftbacktest", "numba"), "per second",
+        f"{ON_ONE}; {SAME_DAY}, compiled by numba in both; messages of the day a second. hotpath's paper venue uses "
+        "displayed liquidity once, hftbacktest's again and again: so fills differ a little, and orders do not",
+        BACKTESTER, partial(engines.replay, rival="hftbacktest"),
+    ),
+    Row(
+        ENGINES, "replay of a day with a strategy: NautilusTrader", ("nautilus-trader", "numba"), "per second",
+        f"{ON_ONE}; {SAME_DAY}; NautilusTrader gets only the quotes, as its own objects, and runs the rule in Python; "
+        "messages of the day a second",
+        BACKTESTER, partial(engines.replay, rival="nautilus"),
+    ),
+    Row(
+        ENGINES, "tick to order, live engine: NautilusTrader", ("nautilus-trader", "numba"), "ns",
+        f"{ON_ONE}; {SAME_DAY}, {engines.TICK_RATE:,} messages a second. hotpath from the instant at which the bytes "
+        "were due, decoding and book included, to the order's frame stored; NautilusTrader from the quote's hand-over "
+        "to the execution client's receipt",
+        "hotpath counts from the instant at which a message was due, and so counts what the machine took from it; the "
+        "other counts only from when it was handed the quote.",
+        engines.tick_to_order,
+    ),
+)  # fmt: skip
+
 BOOK_ROWS = (
     Row(
         BOOKS, "ITCH file to a table of best bids and offers", ("itch-book",), "per second",
@@ -107,5 +137,5 @@ INDICATOR_ROWS = tuple(
     )
 )
 
-ROWS: tuple[Row, ...] = (*message_rows(), *BOOK_ROWS, *INDICATOR_ROWS)
+ROWS: tuple[Row, ...] = (*message_rows(), *ENGINE_ROWS, *BOOK_ROWS, *INDICATOR_ROWS)
 SECTIONS = tuple(dict.fromkeys(row.section for row in ROWS))

@@ -15,7 +15,7 @@ import pytest
 
 from bench.harness import ROOT, BenchError, Options, default_options
 from bench.peers import __main__ as peers
-from bench.peers import alone, books, indicators, report, rows
+from bench.peers import alone, books, indicators, market, report, rows
 from bench.peers.catalogue import ROWS, SECTIONS
 from bench.peers.channels import CHANNELS
 from bench.peers.packages import PACKAGES, Package
@@ -138,6 +138,21 @@ def test_the_product_imports_no_peer() -> None:
                 assert not (words[:1] in (["import"], ["from"]) and words[1].split(".")[0] in modules), (
                     f"{path}: {line}"
                 )
+
+
+def test_an_order_that_the_rule_did_not_give_is_found() -> None:
+    day = market.day(SMOKE, messages=5_000)
+    orders = np.load(day.orders).tolist()
+    assert market.same_orders(day, orders, "it") == f"{len(orders):,} orders equal"
+    with pytest.raises(ValueError, match=f"it sent {len(orders) - 1} orders.*differs is number 1"):
+        market.same_orders(day, orders[:1] + orders[2:], "it")
+
+
+def test_hotpath_sends_the_orders_of_the_rule() -> None:
+    pytest.importorskip("numba", reason="numba is not installed (pip install numba)")
+    day = market.day(SMOKE, messages=20_000)
+    found = alone.alone("bench.peers.engine_hotpath:replay", cpu=SMOKE.engine_cpu, itch=str(day.itch), rounds=1)
+    assert market.same_orders(day, found["orders"], "hotpath") and 0 < found["fills"] <= len(found["orders"])
 
 
 def test_list_names_rows_and_pages() -> None:
