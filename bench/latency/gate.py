@@ -11,14 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 from bench.harness import BenchError, Options, fingerprint
-from bench.latency import timing
+from bench.latency import counts, resources, timing
 from bench.latency.plants import PLANTS, planted
 from bench.latency.trees import Tree, default_base, resolve, snapshot, trees_of
-from bench.latency.verdict import Part, Verdict, unmeasured, worst
+from bench.latency.verdict import Part, Verdict, worst
 
 Say = Callable[[str], None]
 Measure = Callable[[Tree, Tree, Options, Say], Part]
@@ -73,23 +72,9 @@ class Job:
         }  # fmt: skip
 
 
-def other_part(name: str) -> Measure:
-    """A part that lives in a module of its name, as ``run(base, head, quick=...)``."""
-
-    def measure(base: Tree, head: Tree, options: Options, _: Say) -> Part:
-        try:
-            module = import_module(f"bench.latency.{name}")
-        except ModuleNotFoundError as error:
-            return unmeasured(name, str(error))
-        part: Part = module.run(base, head, quick=options.size != "full")
-        return part
-
-    return measure
-
-
 PARTS: dict[str, Measure] = {
-    "counts": other_part("counts"),
-    "resources": other_part("resources"),
+    "counts": lambda base, head, options, _: counts.compare(base, head, options),
+    "resources": lambda base, head, options, _: resources.compare(base, head, options),
     "timing": timing.compare,
 }
 

@@ -202,7 +202,7 @@ def compare(base: Tree, head: Tree, options: Options, say: Callable[[str], None]
     """Both subjects, timed and judged."""
     began = time.monotonic()
     trees = {"base": base, "head": head, "control": base.relabelled("control")}
-    units = options.pick(smoke=3, quick=16, full=24)
+    units = options.pick(smoke=1, quick=16, full=24)
     series = [Series(subject) for subject in subjects(trees, options)]
     tests = sum(len(each.subject.tests) for each in series)
     extended: list[str] = []

@@ -11,13 +11,15 @@ built once. Paths are equally long whatever the tree: where stack and heap begin
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,6 +172,13 @@ def tree_of(commit: str, label: str) -> Tree:
 def trees_of(wanted: Iterable[tuple[str, str]]) -> list[Tree]:
     """Several, those that are not there yet built side by side."""
     trees = [Tree(label, commit, TREES / commit[:12]) for commit, label in wanted]
+    with locked(TREES / "lock"):
+        make_missing(trees)
+    return trees
+
+
+def make_missing(trees: list[Tree]) -> None:
+    """Check out and build those that are not there, and let go of the oldest others."""
     missing = {tree.commit: tree for tree in trees if not built_mark(tree.path).exists()}
     by_sources: dict[str, list[Tree]] = {}
     for tree in missing.values():
@@ -180,7 +189,15 @@ def trees_of(wanted: Iterable[tuple[str, str]]) -> list[Tree]:
     for tree in trees:
         built_mark(tree.path).touch()  # used now: the youngest are kept
     drop_old({tree.path for tree in trees})
-    return trees
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another job may want the same trees at the same time: it waits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def sources_of(commit: str) -> str:
