@@ -5,7 +5,8 @@
   python -m bench.peers --only books one section        --list: the rows, which are fixed before anything is run
   python -m bench.peers --markdown   a section to paste; --json: a line a row
 
-Tables go to out/bench/peers/ as peers.html, .md, .csv and .jsonl. Measure on a quiet machine.
+Tables go to out/bench/peers/ as peers.html, .md, .csv and .jsonl. Sections that were measured before, on this
+machine with this code at this size, stay in them with their own date. Measure on a quiet machine.
 Exit code: 0 done, 1 a row failed (its results were not equal, or it could not be run), 2 usage.
 """
 
@@ -24,8 +25,8 @@ from bench.harness import BenchError, Options, Size, default_options, fingerprin
 from bench.peers import messaging, report
 from bench.peers.catalogue import MESSAGES, ROWS, SECTIONS
 from bench.peers.packages import PACKAGES
-from bench.peers.report import Report
-from bench.peers.rows import Result, Row
+from bench.peers.report import Part, Report
+from bench.peers.rows import Row
 from hotpath.host import spin_control
 
 CONTROL_NS = 300_000_000
@@ -44,23 +45,25 @@ def versions(row: Row) -> str:
     return ", ".join(f"{name} {PACKAGES[name].version}" for name in row.packages) or "the machine"
 
 
-def measure(rows: list[Row], options: Options, console: Console) -> Report:
-    """Every row that can be measured here; the spin control before and after."""
-    made = Report(host=fingerprint(), size=options.size)
-    made.notes.append(f"before: {load_note(options)}")
-    for row in rows:
+def measure(section: str, options: Options, console: Console) -> Part:
+    """Every row of a section that can be measured here; the spin control before and after."""
+    part = Part(section, report.now_text(), notes=[f"before: {load_note(options)}"])
+    for row in ROWS:
+        if row.section != section:
+            continue
         if why := missing(row, options):
-            made.skipped.append(f"{row.what}: {why}")
+            part.skipped.append(f"{row.what}: {why}")
             continue
         console.print(f"[dim]{escape(row.what)}[/]", highlight=False)
         try:
-            made.results.append(Result(row, row.measure(options), versions(row)))
+            part.figures[row.what] = row.measure(options)
+            part.versions[row.what] = versions(row)
         except BenchError as error:
-            made.failed.append(f"{row.what}: {error}")
-    made.notes.append(f"after: {load_note(options)}")
-    if any(row.section == MESSAGES for row in rows) and options.two_cores:
-        made.notes.append(messaging.c_note(options))
-    return made
+            part.failed.append(f"{row.what}: {error}")
+    part.notes.append(f"after: {load_note(options)}")
+    if section == MESSAGES and options.two_cores:
+        part.notes.append(messaging.c_note(options))
+    return part
 
 
 def load_note(options: Options) -> str:
@@ -111,8 +114,11 @@ def main(arguments: list[str] | None = None) -> int:
         show_rows(console)
         return 0
     size: Size = "smoke" if chosen.smoke else "quick" if chosen.quick else "full"
-    rows = [row for row in ROWS if not chosen.only or row.section in chosen.only]
-    made = measure(rows, default_options(size), console)
+    sections = [each for each in SECTIONS if not chosen.only or each in chosen.only]
+    host = fingerprint()
+    parts = [measure(each, default_options(size), console) for each in sections]
+    parts += report.kept_parts(host, size, without=sections)
+    made = Report(host, size, ROWS, sorted(parts, key=lambda part: SECTIONS.index(part.section)))
     written = report.write(made)
     if chosen.json:
         print("\n".join(report.as_json(made)))
@@ -121,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         show(made, console)
     console.print(f"\n[dim]{', '.join(str(path) for path in written)}[/]", highlight=False)
-    return int(bool(made.failed))
+    return int(any(part.failed for part in parts))
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def all_channels(options: Options) -> dict[str, dict[str, float]]:
 
 def exchange(channel: str, options: Options) -> dict[str, Any]:
     """One channel, once. Raises BenchError when a message was lost or changed."""
-    trips = options.pick(smoke=300, quick=10_000, full=20_000)
-    messages = options.pick(smoke=1_280, quick=51_200, full=102_400)
+    trips = options.pick(smoke=300, quick=10_000, full=15_000)
+    messages = options.pick(smoke=1_280, quick=25_600, full=51_200)
     command = [sys.executable, "-m", "bench.peers.exchange", channel]
     command += ["--trips", str(trips), "--messages", str(messages), "--size", str(SIZE)]
     command += ["--cpus", f"{options.engine_cpu},{options.driver_cpu}"]

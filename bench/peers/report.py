@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bench.harness import OUT
-from bench.peers.rows import Result
+from bench.peers.rows import Figures, Result, Row
 
 FOLDER = OUT / "peers"
 COLUMNS = ("what", "hotpath", "theirs", "ratio", "verified", "versions")
@@ -21,17 +22,66 @@ HOW = "`make peers`, or `pip install -e '.[peers]'` and `python -m bench.peers`;
 RATIO = "ratio: how many times better hotpath is; below 1 it lost"
 
 
-@dataclass
-class Report:
-    """One run."""
+class Part(msgspec.Struct):
+    """One section, when it was run last; `figures` by what its rows compare."""
+
+    section: str
+    date: str
+    figures: dict[str, Figures] = msgspec.field(default_factory=dict)
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    skipped: list[str] = msgspec.field(default_factory=list)
+    failed: list[str] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class Kept(msgspec.Struct):
+    """What a run leaves for the next one, which may measure other sections."""
 
     host: dict[str, Any]
     size: str
-    results: list[Result] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    parts: list[Part]
+
+
+def now_text() -> str:
+    """This minute."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def kept_parts(host: dict[str, Any], size: str, *, without: Sequence[str], folder: Path | None = None) -> list[Part]:
+    """Sections measured before on the same machine, with the same code and size; a table may be made in pieces."""
+    path = (folder or FOLDER) / "kept.json"
+    if not path.exists():
+        return []
+    kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+    if (kept.host, kept.size) != (host, size):
+        return []
+    return [part for part in kept.parts if part.section not in without]
+
+
+@dataclass
+class Report:
+    """The table: of each section its last run."""
+
+    host: dict[str, Any]
+    size: str
+    rows: Sequence[Row]
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def results(self) -> list[Result]:
+        """In the order in which rows were fixed."""
+        figures = {what: (each, part.versions[what]) for part in self.parts for what, each in part.figures.items()}
+        return [Result(row, *figures[row.what]) for row in self.rows if row.what in figures]
+
+    @property
+    def failed(self) -> list[str]:
+        """Rows that could not be run, or whose results were not equal."""
+        return [each for part in self.parts for each in part.failed]
+
+    @property
+    def date(self) -> str:
+        """The latest."""
+        return max((part.date for part in self.parts), default=now_text())
 
     @property
     def ordered(self) -> list[Result]:
@@ -69,11 +119,9 @@ class Report:
 
     def remarks(self) -> list[str]:
         """What stands below the table."""
-        return [
-            *self.notes,
-            *(f"skipped: {each}" for each in self.skipped),
-            *(f"failed: {each}" for each in self.failed),
-        ]
+        notes = [f"{part.section}, {part.date}: {note}" for part in self.parts for note in part.notes]
+        skipped = [f"skipped: {each}" for part in self.parts for each in part.skipped]
+        return [*notes, *skipped, *(f"failed: {each}" for each in self.failed)]
 
 
 def as_json(report: Report) -> list[str]:
@@ -141,8 +189,9 @@ def as_html(report: Report) -> str:
     )
 
 
-def write(report: Report, folder: Path = FOLDER) -> list[Path]:
-    """peers.jsonl, .csv, .md and .html."""
+def write(report: Report, folder: Path | None = None) -> list[Path]:
+    """peers.jsonl, .csv, .md and .html; and kept.json for the next run."""
+    folder = folder or FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "peers.jsonl": "".join(f"{line}\n" for line in as_json(report)),
@@ -152,4 +201,5 @@ def write(report: Report, folder: Path = FOLDER) -> list[Path]:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
+    (folder / "kept.json").write_bytes(msgspec.json.encode(Kept(report.host, report.size, report.parts)))
     return [folder / name for name in texts]

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -34,10 +35,12 @@ def row(what: str, unit: rows.Unit = "ns", figures: rows.Figures | None = None) 
 
 def made_of(*figures: tuple[str, rows.Unit, float, float]) -> report.Report:
     words = ("processor", "cpus", "kernel", "compiler", "python", "ffi_sha256")
-    made = report.Report(host=dict.fromkeys(words, "x"), size="smoke")
-    for what, unit, ours, theirs in figures:
-        made.results.append(rows.Result(row(what, unit), rows.Figures(ours, theirs, "all equal"), "Python 3"))
-    return made
+    part = report.Part("books", "2026-01-01 00:00 UTC")
+    for what, _, ours, theirs in figures:
+        part.figures[what] = rows.Figures(ours, theirs, "all equal")
+        part.versions[what] = "Python 3"
+    table = [row(what, unit) for what, unit, _, _ in figures]
+    return report.Report(dict.fromkeys(words, "x"), "smoke", table, [part])
 
 
 def test_losses_stand_first_and_say_why() -> None:
@@ -66,8 +69,20 @@ def test_every_form_tells_the_same() -> None:
 
 def test_unequal_results_fail_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(peers, "ROWS", (row("unequal"),))
-    monkeypatch.setattr(report, "write", lambda made: [tmp_path])
-    assert peers.main(["--smoke", "--json"]) == 1
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    assert peers.main(["--smoke", "--json", "--only", "books"]) == 1
+
+
+def test_a_section_measured_before_stays_in_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    won = row("won", figures=rows.Figures(10, 20, "all equal"))
+    monkeypatch.setattr(peers, "ROWS", (won, replace(won, section="engines", what="won too")))
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    assert peers.main(["--smoke", "--json", "--only", "engines"]) == 0
+    assert peers.main(["--smoke", "--json", "--only", "books"]) == 0
+    text = (tmp_path / "peers.md").read_text()
+    assert "| won |" in text and "| won too |" in text
+    assert peers.main(["--quick", "--json", "--only", "books"]) == 0  # another size: another table
+    assert "| won too |" not in (tmp_path / "peers.md").read_text()
 
 
 def test_a_missing_package_is_skipped_by_name_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
