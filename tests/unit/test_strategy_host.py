@@ -255,7 +255,7 @@ def test_an_unknown_instrument_ends_it(driven: Driven) -> None:
 
 
 def test_one_seat_one_strategy(driven: Driven) -> None:
-    with pytest.raises(SeatError, match="seat told of engine .* is taken by process"):
+    with pytest.raises(SeatError, match=r"seat told of engine .* is taken by process"):
         StrategyHost(driven.host.spec, driven.host.config, run_epoch=driven.host.run_epoch)
 
 
