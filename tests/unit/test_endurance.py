@@ -8,6 +8,7 @@ import sys
 from psutil import Process
 
 from bench.endurance import Watched, finding_of, name_of
+from tests.support.engines import until
 
 
 def watched(name: str, resident: list[int], descriptors: list[int] | None = None) -> Watched:
@@ -38,6 +39,6 @@ def test_a_process_is_named_by_what_it_runs() -> None:
     command = [sys.executable, "-m", "timeit", "-n", "1", "-s", "import time", "time.sleep(60)"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            assert name_of(Process(process.pid)) == "timeit"
+            until(lambda: name_of(Process(process.pid)) == "timeit", "its name")
         finally:
             process.kill()
