@@ -27,6 +27,25 @@ static inline uint32_t raw_slots(uint32_t length) {
     return length <= RAW_BYTES_MAX ? 1 : (length + RAW_BYTES_MAX - 1) / RAW_BYTES_MAX;
 }
 
+/* At most RAW_BYTES_MAX bytes. memcpy of a length that is not known loops over the bytes that fill no vector, some 190
+ * instructions. Words instead, cut where an ITCH message has its fields (a header of 11 bytes, then a reference of 8),
+ * so that a decoder that reads at once finds each of them in one store; the last word overlaps the one before. */
+static inline void raw_copy(uint8_t *target, const uint8_t *source, uint32_t length) {
+    enum { WORD = 8, HEADER = 11 };
+    if (length < WORD) {
+        for (uint32_t i = 0; i < length; i++) target[i] = source[i];
+        return;
+    }
+    memcpy(target, source, WORD);
+    uint32_t done = WORD;
+    if (length >= HEADER + WORD) {
+        memcpy(target + HEADER - WORD, source + HEADER - WORD, WORD);
+        done = HEADER;
+    }
+    for (; done + WORD <= length; done += WORD) memcpy(target + done, source + done, WORD);
+    if (done < length) memcpy(target + length - WORD, source + length - WORD, WORD);
+}
+
 /* Publish one message; the caller knows that raw_slots(length) of them are free. */
 static inline void raw_publish(ring_writer *raw, const raw_stamp *stamp, const uint8_t *bytes, uint32_t length) {
     uint32_t offset = 0;
@@ -47,7 +66,7 @@ static inline void raw_publish(ring_writer *raw, const raw_stamp *stamp, const u
         event->length = (uint16_t)part;
         event->offset = (uint16_t)offset;
         event->total = length;
-        if (part) memcpy(event->bytes, bytes + offset, part);
+        raw_copy(event->bytes, bytes + offset, part);
         ring_commit_inline(raw);
         offset += part;
     } while (offset < length);
