@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 C_FILES      := $(wildcard ffi/src/*.c ffi/src/*.h ffi/include/*.h)
 PYTHON_ROOMS := $(wildcard ffi hotpath control/hotctl research/hotlab bench tests)
 
-.PHONY: help setup build demo test soak faults fuzz bench latency peers lint fmt clean host-check
+.PHONY: help setup build demo test soak faults fuzz bench latency profile peers lint fmt clean host-check
 
 help: ## this list
 	@echo "hotpath: a shared-memory, low-latency co-process engine for trading"
@@ -71,6 +71,9 @@ bench: build ## every measurement, in one run, beside the machine's own floor
 
 latency: build ## is this tree slower than where it left main? says so, with evidence, within ten minutes
 	python -m bench.latency $(LATENCY_ARGS)
+
+profile: build ## where the nanoseconds of one event go: by stage and function, a flame graph (needs valgrind)
+	python -m bench.profile $(PROFILE_ARGS)
 
 peers: build ## hotpath beside what people use today, one table, losses first (installs those packages)
 	python -m pip install --quiet --editable '.[peers]'

@@ -1,0 +1,1 @@
+"""Where the nanoseconds of one event go: ``python -m bench.profile``."""
