@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 C_FILES      := $(wildcard ffi/src/*.c ffi/src/*.h ffi/include/*.h)
 PYTHON_ROOMS := $(wildcard ffi hotpath control/hotctl research/hotlab bench tests)
 
-.PHONY: help setup build demo test soak faults fuzz bench latency profile peers lint fmt clean host-check
+.PHONY: help setup build demo test soak faults fuzz bench latency profile scale peers lint fmt clean host-check
 
 help: ## this list
 	@echo "hotpath: a shared-memory, low-latency co-process engine for trading"
@@ -74,6 +74,9 @@ latency: build ## is this tree slower than where it left main? says so, with evi
 
 profile: build ## where the nanoseconds of one event go: by stage and function, a flame graph (needs valgrind)
 	python -m bench.profile $(PROFILE_ARGS)
+
+scale: build ## how cost grows with instruments, depth, rate, strategies, readers, shards: plots, and where they bend
+	python -m bench.scale $(SCALE_ARGS)
 
 peers: build ## hotpath beside what people use today, one table, losses first (installs those packages)
 	python -m pip install --quiet --editable '.[peers]'
