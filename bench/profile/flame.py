@@ -17,7 +17,7 @@ from zlib import crc32
 
 import numpy as np
 
-from bench.profile.model import Prices, bound_by, total_ns
+from bench.profile.model import Prices, bound_text, total_ns
 from bench.profile.reading import EVENTS, LOOP, Costs, Place, Samples
 from bench.profile.table import Row, count_text
 
@@ -156,9 +156,8 @@ def title(frame: Frame, root: Frame, prices: Prices) -> str:
         )
     )  # fmt: skip
     how = " (inlined)" if frame.inlined else ""
-    return (
-        f"{frame.name}{how}: {ns:.1f} ns of the model ({ns / whole_ns:.1%}); {counts}; {bound_by(frame.costs, prices)}"
-    )
+    bound = bound_text(frame.costs, prices)
+    return f"{frame.name}{how}: {ns:.1f} ns of the model ({ns / whole_ns:.1%}); {counts}; {bound}"
 
 
 def flame_page(samples: Samples, prices: Prices, notes: list[str]) -> str:

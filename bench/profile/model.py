@@ -137,6 +137,12 @@ def bound_by(costs: Costs, prices: Prices) -> str:
     return TERMS[max(terms, key=lambda name: terms[name])]
 
 
+def bound_text(costs: Costs, prices: Prices) -> str:
+    """The largest term and how much of the whole it is: at 40% no one thing bounds it."""
+    largest = max(terms_ns(costs, prices).values())
+    return f"{bound_by(costs, prices)} {largest / max(total_ns(costs, prices), 1e-12):.0%}"
+
+
 def total_ns(costs: Costs, prices: Prices) -> float:
     """All terms, one after the other."""
     return float(np.sum(list(terms_ns(costs, prices).values())))

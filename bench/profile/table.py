@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.harness import Table
-from bench.profile.model import INDEX, Prices, bound_by, terms_ns, total_ns
+from bench.profile.model import INDEX, Prices, bound_by, bound_text, terms_ns, total_ns
 from bench.profile.reading import EVENTS, LOOP, STAGES, Costs, Place, Samples
 
 COLUMNS = ["instr", "branches", "missed", "L1 code", "L1 read", "L1 write", "L2", "model ns", "share", "bound by"]
@@ -35,7 +35,7 @@ class Row:
         counts = [self.of("Ir"), self.of("Bc", "Bi"), self.of("Bcm", "Bim"), self.of("I1mr"), self.of("D1mr")]
         counts += [self.of("D1mw"), self.of("ILmr", "DLmr")]
         shown = [count_text(count) for count in counts]
-        return [*shown, f"{ns:.1f}", f"{ns / whole_ns:.1%}", bound_by(self.costs, prices)]
+        return [*shown, f"{ns:.1f}", f"{ns / whole_ns:.1%}", bound_text(self.costs, prices)]
 
     def of(self, *events: str) -> float:
         """The sum of some of callgrind's counts, an event."""

@@ -12,7 +12,7 @@ import pytest
 from bench.harness import ROOT, BenchError
 from bench.profile.__main__ import main
 from bench.profile.flame import depth, flame_page, frames_of
-from bench.profile.model import Prices, bound_by, processor_caches, terms_ns, total_ns
+from bench.profile.model import Prices, bound_by, bound_text, processor_caches, terms_ns, total_ns
 from bench.profile.reading import EVENTS, LOOP, Place, read_samples, stack_of
 from bench.profile.record import SOURCES
 from bench.profile.source import Sources, function_spans
@@ -131,6 +131,10 @@ def costs_of(**counts: float) -> np.ndarray:
 )
 def test_largest_term_bounds(counts: dict[str, float], bound: str) -> None:
     assert bound_by(costs_of(**counts), PRICES) == bound
+
+
+def test_the_bound_says_how_much_of_the_whole_it_is() -> None:
+    assert bound_text(costs_of(Ir=160, Bcm=1), PRICES).endswith(f"{10 / total_ns(costs_of(Ir=160, Bcm=1), PRICES):.0%}")
 
 
 def test_a_miss_is_priced_once() -> None:
