@@ -8,7 +8,7 @@ Compares two commits in one job: instructions (exact), allocations, system calls
   exit 2                 the job could not be run
   exit 3  inconclusive   something could not be told from the machine's noise: run it again on a quieter machine
 
-  python -m bench.latency                      the working tree, as it is, against where it left main
+  python -m bench.latency                      the working tree, as it is, against where it left main; then its budget
   python -m bench.latency --base v0.1 --quick  against a tag, in under three minutes
   python -m bench.latency --plant ns50         can the gate see 50 ns an event? must exit with 1
   python -m bench.latency --self-check 10      does it see what is not there? head against itself, ten times
@@ -68,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
             job = run_job(request, options, say)
             done(job)
             verdict = job.verdict
+            if size == "full" and not (chosen.only or chosen.plant or chosen.json):
+                show_budget(options, console, json=False)
     except BenchError as error:
         console.print(f"[red]the job could not be run[/]: {escape(str(error))}")
         return 2

@@ -33,7 +33,7 @@ from hotpath import captures, refdata
 
 EVENTS = 1000  # of a batch
 WARM_EVENTS = 10_000  # of a new engine, before anything is timed
-SLICE_WARM_EVENTS = 4_000  # before each slice: another process had the caches
+SLICE_WARM_EVENTS = 12_000  # before each slice: another process had the caches
 ADDS = b"AF"  # types with which trading begins: all directory messages stand before
 IDLE_RUNS_MAX = 1000  # of the loop, in which nothing came: the engine hangs
 Answer = dict[str, Any]
@@ -116,6 +116,7 @@ class PathSubject:
         return {
             "batches": batches, "events": events, "p50_ns": float(p50), "p99_ns": float(p99), "p999_ns": float(p999),
             "mean_ns": float(np.mean(found)), "max_ns": max(found), "orders": sent, "position": self.position,
+            "ns": [round(each, 2) for each in found],
         }  # fmt: skip
 
     def run(self, events: int) -> Answer:

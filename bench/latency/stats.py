@@ -1,7 +1,7 @@
 """Is B slower than A? Intervals of a ratio that hold on a noisy machine, and a verdict that never guesses.
 
-    unit      fresh processes of both sides, measured A B .. B A: what drifts steadily cancels within it
-    effect    mean over a unit of log(B / A): one number a unit, whatever happened inside
+    unit      fresh processes of both sides, rounds of A B, B A, A B, ...: what drifts steadily cancels within it
+    effect    median over a unit's rounds of log(B / A): one number a unit, whatever happened inside
     centre    mean of the effects without the lowest and highest fifth: a stall of the host moves it little
     bounds    bootstrap over units of the studentised centre, widened where neighbours resemble each other
 
@@ -72,9 +72,14 @@ class Interval:
 
 
 def effects_of(before: npt.ArrayLike, after: npt.ArrayLike) -> Effects:
-    """One effect a unit, from figures of shape (units, rounds)."""
+    """One effect a unit, from figures of shape (units, rounds), of which every other round went backwards.
+
+    The median of either direction, so that spoilt rounds are left out; the mean of the two, so that drift cancels.
+    """
     ratios = np.log(np.maximum(after, 1e-9)) - np.log(np.maximum(before, 1e-9))
-    return np.asarray(ratios.mean(axis=1), np.float64)
+    there = np.median(ratios[:, 0::2], axis=1)
+    back = np.median(ratios[:, 1::2], axis=1) if ratios.shape[1] > 1 else there
+    return np.asarray((there + back) / 2, np.float64)
 
 
 def interval_of(effects: Effects, *, tests: int, seed: int = 1) -> Interval:

@@ -1,12 +1,13 @@
-"""Was the path or the ring slower? Base, head and base again, in turns on one processor, in one job.
+"""Was the path or the ring slower? Base, head and base again, in turns, in one job.
 
-    unit:   base head control | control head base      fresh processes; the order goes round from unit to unit
-    tests:  head / base       p50 within 1.02, p99 within 1.10 (p99.9 is shown, not judged)
-    check:  control / base    must be shown equal within the same margins, or the test says nothing
+    unit     fresh processes of all three; many rounds, each the other way round than the one before
+             base head control | control head base | ...        the order goes round from unit to unit
+    tests    head / base       p50 within 1.02, p99 within 1.10 (p99.9 is shown, not judged), of batches of 1,000
+    check    control / base    must be shown equal within the same margins, or the test says nothing
 
-`path` is one process at a time, one event a loop, in batches of 1,000 events. `ring` is two processes on two
-processors: what one core does to the lines of another shows nowhere else. A subject with an inconclusive test
-is measured on, once, until it has twice the units.
+`path` is one process at a time on one processor, one event a loop. `ring` is round trips between two processors:
+what one core does to the lines of another shows nowhere else. A subject with an inconclusive test is measured on,
+once, until it has twice the units.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.harness import Options, Table, flow_file, json_lines, ns_text, run_program, spin_note
-from bench.latency.programs import ring_program
+from bench.latency import runner
+from bench.latency.programs import ring_driver, ring_side
 from bench.latency.remote import PathRunner
 from bench.latency.stats import Interval, effects_of, interval_of
 from bench.latency.trees import Tree
@@ -32,15 +34,17 @@ ROLES = ("base", "head", "control")
 ORDERS = list(permutations(ROLES))
 MARGIN_P50 = 1.02
 MARGIN_P99 = 1.10
+TRIPS = 1000  # of a batch of the ring
+LIVE_ORDERS = 5000
 INSTRUMENTS = 64
 SPIN_NS = 200_000_000
-Figures = dict[str, float]  # of one side in one round: ns by percentile
-Unit = dict[str, list[Figures]]  # by role, in the order of the rounds
+ROUNDS = 12  # of a unit of the path: a slice that a neighbour spoilt is one in twelve
+Unit = dict[str, dict[str, list[float]]]  # by role, by figure: ns, one a round or one a unit
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question: the figure's name, and how much slower is too much."""
+    """One test: the figure's name, and how much slower is too much (0: shown, not judged)."""
 
     subject: str
     figure: str
@@ -58,71 +62,91 @@ class Subject(Protocol):
 
     name: str
     tests: tuple[Question, ...]
-    shown: tuple[Question, ...]  # reported, never judged
+    shown: tuple[Question, ...]
 
     def unit(self, order: tuple[str, ...]) -> Unit:
-        """Fresh processes, two rounds: the order given, then the same backwards."""
+        """Fresh processes; rounds in the order given and the same backwards, by turns."""
 
 
 @dataclass
 class PathSubject:
-    """A fused engine, one event a loop."""
+    """A fused engine, one event a loop: three runners, of which one runs while the others wait."""
 
     trees: dict[str, Tree]
     feed: Path
     cpu: int
-    batches: int
+    rounds: int
+    batches: int  # of a slice
     name: str = "path"
     tests: tuple[Question, ...] = (
-        Question("path", "p50_ns", "p50", MARGIN_P50),
-        Question("path", "p99_ns", "p99", MARGIN_P99),
+        Question("path", "p50", "p50", MARGIN_P50),
+        Question("path", "p99", "p99", MARGIN_P99),
     )
-    shown: tuple[Question, ...] = (Question("path", "p999_ns", "p99.9", 0.0),)
+    shown: tuple[Question, ...] = (Question("path", "p999", "p99.9", 0.0),)
 
     def unit(self, order: tuple[str, ...]) -> Unit:
-        """Three runners, of which one runs while the others wait."""
+        """Three runners, from start to end."""
         runners: dict[str, PathRunner] = {}
-        found: Unit = {role: [] for role in ROLES}
+        slices: dict[str, list[dict[str, Any]]] = {role: [] for role in ROLES}
         try:
             for role in order:
                 runners[role] = PathRunner(self.trees[role], self.feed, cpu=self.cpu)
-            for role in (*order, *reversed(order)):
-                found[role].append(runners[role].slice(batches=self.batches))
+            for index in range(self.rounds):
+                for role in order if index % 2 == 0 else reversed(order):
+                    slices[role].append(runners[role].slice(batches=self.batches))
         finally:
             for runner in runners.values():
                 runner.close()
-        return found
+        return {
+            role: {
+                "p50": [each["p50_ns"] for each in found],
+                **tails([ns for each in found for ns in each["ns"]]),
+                "orders": [each["orders"] for each in found],
+            }
+            for role, found in slices.items()
+        }
 
 
 @dataclass
 class RingSubject:
-    """ring_bench of each tree: two processes, round trips and one way."""
+    """The ring of each tree between two processors, batch by batch in one program."""
 
-    programs: dict[str, Path]
+    sides: dict[str, Path]
     cpus: tuple[int, int]
     rounds: int
-    trips: int
-    messages: int
     name: str = "ring"
     tests: tuple[Question, ...] = (
-        Question("ring", "ring_64", "round trip, 64 B", MARGIN_P50),
-        Question("ring", "ring_128", "round trip, 128 B", MARGIN_P50),
-        Question("ring", "ring_64_p99", "round trip p99, 64 B", MARGIN_P99),
+        Question("ring", "p50", "p50", MARGIN_P50),
+        Question("ring", "p99", "p99", MARGIN_P99),
     )
     shown: tuple[Question, ...] = (
-        Question("ring", "one_way", "one way", 0.0),
-        Question("ring", "floor", "floor", 0.0),
+        Question("ring", "64_p50", "p50, 64 B", 0.0),
+        Question("ring", "128_p50", "p50, 128 B", 0.0),
+        Question("ring", "p999", "p99.9", 0.0),
     )
 
     def unit(self, order: tuple[str, ...]) -> Unit:
-        """Each side's program twice."""
-        found: Unit = {role: [] for role in ROLES}
-        for role in (*order, *reversed(order)):
-            amounts = (*self.cpus, self.rounds, self.trips, self.messages)
-            records = {each["what"]: each for each in json_lines(run_program(self.programs[role], *amounts))}
-            figures = {name: float(record["ns"]) for name, record in records.items()}
-            found[role].append({**figures, "ring_64_p99": float(records["ring_64"]["p99_ns"])})
-        return found
+        """One run of ring_turns."""
+        arguments = (*self.cpus, self.rounds, TRIPS, *(self.sides[role] for role in order))
+        batches: dict[str, dict[int, list[float]]] = {role: {} for role in ROLES}
+        for record in json_lines(run_program(ring_driver(), *arguments)):
+            batches[order[record["side"]]][record["slot_size"]] = record["ns"]
+        return {role: both_sizes(found[64], found[128]) for role, found in batches.items()}
+
+
+def both_sizes(small_ns: list[float], large_ns: list[float]) -> dict[str, list[float]]:
+    """The geometric mean of two slot sizes' figures: a round's effect is then the mean of theirs."""
+    pairs = {"p50": (small_ns, large_ns)}
+    tail = tails(small_ns), tails(large_ns)
+    pairs |= {name: (tail[0][name], tail[1][name]) for name in tail[0]}
+    means = {name: np.sqrt(np.multiply(*pair)).tolist() for name, pair in pairs.items()}
+    return {**means, "64_p50": small_ns, "128_p50": large_ns}
+
+
+def tails(batches_ns: list[float]) -> dict[str, list[float]]:
+    """What only all batches of a unit together can tell."""
+    p99, p999 = np.percentile(batches_ns, (99, 99.9))
+    return {"p99": [float(p99)], "p999": [float(p999)]}
 
 
 @dataclass
@@ -177,11 +201,11 @@ class Series:
 
     def figures(self, role: str, figure: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """ns, of shape (units, rounds)."""
-        return np.array([[each[figure] for each in unit[role]] for unit in self.units], np.float64)
+        return np.array([unit[role][figure] for unit in self.units], np.float64)
 
     def other_work(self) -> list[str]:
         """A note where head sent other orders than base on the same events: its time is then of other work."""
-        if "orders" not in self.units[0]["base"][0]:
+        if "orders" not in self.units[0]["base"]:
             return []
         base, head = (int(self.figures(role, "orders").sum()) for role in ("base", "head"))
         return [] if base == head else [f"{self.subject.name}: head sent {head:,} orders where base sent {base:,}"]
@@ -202,15 +226,17 @@ def compare(base: Tree, head: Tree, options: Options, say: Callable[[str], None]
     """Both subjects, timed and judged."""
     began = time.monotonic()
     trees = {"base": base, "head": head, "control": base.relabelled("control")}
-    units = options.pick(smoke=1, quick=16, full=24)
+    units = options.pick(smoke=1, quick=16, full=20)
     series = [Series(subject) for subject in subjects(trees, options)]
     tests = sum(len(each.subject.tests) for each in series)
     extended: list[str] = []
     for each in series:
-        say(f"timing {each.subject.name}: {units} units of two rounds")
+        say(f"timing {each.subject.name}: {units} units")
         each.measure(units)
         if options.size == "smoke" or conclusive(each, tests):
             continue
+        for question in each.subject.tests:
+            say(f"  {each.outcome(question, tests=tests).sentence}")
         say(f"timing {each.subject.name}: inconclusive, {units} units more")
         each.measure(units)
         extended.append(each.subject.name)
@@ -235,19 +261,19 @@ def conclusive(series: Series, tests: int) -> bool:
 
 def subjects(trees: dict[str, Tree], options: Options) -> Iterator[Subject]:
     """What is timed here."""
-    batches = options.pick(smoke=4, quick=100, full=200)
-    messages = 20_000 + (2 * batches + 30) * 1100  # a unit's slices and what warms them
-    feed = flow_file(messages=messages, instruments=INSTRUMENTS, live_orders=min(20_000, messages // 10))
-    yield PathSubject(trees, feed, options.engine_cpu, batches)
+    rounds, batches = (2, 4) if options.size == "smoke" else (ROUNDS, 40)
+    messages = rounds * batches * 1100 + (rounds + 2) * runner.SLICE_WARM_EVENTS  # a unit's, without a new engine
+    feed = flow_file(messages=messages, instruments=INSTRUMENTS, live_orders=LIVE_ORDERS)
+    yield PathSubject(trees, feed, options.engine_cpu, rounds, batches)
     if options.two_cores:
-        programs = {role: ring_program(tree) for role, tree in trees.items()}
-        trips = options.pick(smoke=1000, quick=10_000, full=20_000)
-        yield RingSubject(programs, (options.engine_cpu, options.driver_cpu), 3, trips, trips * 5)
+        sides = {role: ring_side(tree) for role, tree in trees.items()}
+        yield RingSubject(sides, (options.engine_cpu, options.driver_cpu), options.pick(smoke=8, quick=200, full=400))
 
 
 def table_of(series: list[Series], outcomes: list[Outcome], tests: int, extended: list[str], options: Options) -> Table:
     """The tests, then what is shown without being judged."""
-    title = f"Timing, head against base, in turns ({len(series[0].units)} units, {2 * len(series[0].units)} rounds)"
+    counted = ", ".join(f"{each.subject.name} {len(each.units)}" for each in series)
+    title = f"Timing, head against base, in turns (units: {counted})"
     table = Table(title, ["test", "base", "head", "change", "from", "to", "margin", "control", "detectable", "verdict"])
     for outcome in outcomes:
         head, control, margin = outcome.head, outcome.control, outcome.test.margin

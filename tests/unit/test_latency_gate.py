@@ -55,7 +55,7 @@ class Simulated:
     """A subject whose sides take what they are told, with half a percent of noise."""
 
     name = "path"
-    tests: tuple[Question, ...] = (Question("path", "p50_ns", "p50", timing.MARGIN_P50),)
+    tests: tuple[Question, ...] = (Question("path", "p50", "p50", timing.MARGIN_P50),)
     shown: tuple[Question, ...] = ()
 
     def __init__(self, *, head: float = 1.0, control: float = 1.0) -> None:
@@ -66,7 +66,7 @@ class Simulated:
     def unit(self, order: tuple[str, ...]) -> Unit:
         self.orders.append(order)
         return {
-            role: [{"p50_ns": 300 * self.factor[role] * float(self.random.normal(1, 0.005))} for _ in range(2)]
+            role: {"p50": [300 * self.factor[role] * float(self.random.normal(1, 0.005)) for _ in range(12)]}
             for role in ROLES
         }
 
