@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.harness import BenchError, Options, fingerprint
+from bench.harness import ROOT, BenchError, Options, fingerprint
 from bench.latency import counts, resources, timing
 from bench.latency.plants import PLANTS, planted
-from bench.latency.trees import Tree, default_base, resolve, snapshot, trees_of
+from bench.latency.trees import MEASURED, Tree, default_base, resolve, same_code, snapshot, trees_of
 from bench.latency.verdict import Part, Verdict, worst
 
 Say = Callable[[str], None]
@@ -90,8 +90,16 @@ def commits(request: Request) -> tuple[str, str]:
 
 
 def run_job(request: Request, options: Options, say: Say = lambda _: None) -> Job:
-    """Compare what is asked for. Raises BenchError when something could not be built or run."""
+    """Compare what is asked for. Raises BenchError when something could not be built or run.
+
+    Two commits of the same code pass without a measurement; one commit against itself is measured: it asks
+    after the machine.
+    """
     base, head = commits(request)
+    if base != head and same_code(base, head):
+        say(f"{base[:12]} and {head[:12]} differ in no file of {' or '.join(MEASURED)}: nothing to measure")
+        trees = Tree("base", base, ROOT), Tree("head", head, ROOT)
+        return Job(*trees, parts=[Part("code, the same in both,", Verdict.PASS)], size=options.size)
     return compare(base, head, options, say, only=request.only, plant=request.plant)
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from bench.harness import OUT, ROOT, BenchError
 
 KEPT_MAX = 6
+MEASURED = ("ffi", "hotpath")  # rooms that run when a tree is measured
 TREES = OUT / "trees"
 HARNESS = OUT / "harness"
 # Commits that this makes: nobody's, at no time.
@@ -129,6 +130,11 @@ def default_base() -> str:
             continue
         return base if base != head or not is_clean() else resolve("HEAD^")
     raise BenchError("no origin/main and no main to compare with: name the base, --base REF")
+
+
+def same_code(base: str, head: str) -> bool:
+    """Whether two commits differ in nothing that is measured: one harness drives both."""
+    return all(git("rev-parse", f"{base}:{room}") == git("rev-parse", f"{head}:{room}") for room in MEASURED)
 
 
 def snapshot() -> str:

@@ -150,6 +150,16 @@ def test_the_base_is_where_the_branch_left_main(repository: Path) -> None:
         trees.resolve("nowhere")
 
 
+@pytest.mark.usefixtures("repository")
+def test_the_same_code_has_nothing_to_measure() -> None:
+    text = {f"{room}/a.py": "one = 1\n" for room in trees.MEASURED}
+    base = trees.with_files(trees.resolve("HEAD"), text, "rooms")
+    readme = trees.with_files(base, {"README.md": "words\n"}, "words")
+    kernel = trees.with_files(readme, {"ffi/a.py": "one = 2\n"}, "a kernel")
+    assert trees.same_code(base, readme)
+    assert not trees.same_code(readme, kernel)
+
+
 def test_a_commit_with_other_files_leaves_the_rest(repository: Path) -> None:
     (repository / "kept.txt").write_text("kept\n")
     planted = trees.with_files(trees.snapshot(), {"other.txt": "other\n"}, "plant")
