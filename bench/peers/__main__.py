@@ -3,7 +3,8 @@
   pip install -e '.[peers]'          what is compared with; whatever is missing is skipped by name
   python -m bench.peers              everything (about ten minutes); --quick: a rougher look
   python -m bench.peers --only books one section        --list: the rows, which are fixed before anything is run
-  python -m bench.peers --markdown   a section to paste; --json: a line a row
+  python -m bench.peers --into FILE  the table as a section of a Markdown file; --markdown: on standard output
+  python -m bench.peers --json       a line a row
 
 Tables go to out/bench/peers/ as peers.html, .md, .csv and .jsonl. Sections that were measured before, on this
 machine with this code at this size, stay in them with their own date. Measure on a quiet machine.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -107,7 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="the rows, and whose advice each package is configured by")
     parser.add_argument("--json", action="store_true", help="a JSON line a row on standard output")
     parser.add_argument("--markdown", action="store_true", help="a section to paste on standard output")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="put the section into FILE, in place of the last one")
     chosen = parser.parse_args(arguments)
+    if chosen.into and not chosen.into.is_file():
+        parser.error(f"{chosen.into} is no file")
     plain = chosen.json or chosen.markdown
     console = Console(stderr=plain, width=None if sys.stdout.isatty() else 200)
     if chosen.list:
@@ -120,6 +125,8 @@ def main(arguments: list[str] | None = None) -> int:
     parts += report.kept_parts(host, size, without=sections)
     made = Report(host, size, ROWS, sorted(parts, key=lambda part: SECTIONS.index(part.section)))
     written = report.write(made)
+    if chosen.into:
+        chosen.into.write_text(report.put_into(chosen.into.read_text(), report.as_markdown(made)))
     if chosen.json:
         print("\n".join(report.as_json(made)))
     elif chosen.markdown:

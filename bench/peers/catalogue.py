@@ -35,11 +35,12 @@ BATCHES = (
 
 ASLEEP = (
     "Both sleep in the kernel, and the kernel's wake-up is most of it. hotpath arms, looks again and parks through "
-    "four calls from Python; the other makes one system call, in C. zmq over inproc stays within a process."
+    "four calls from Python; a POSIX queue makes one system call in C, a pipe two. zmq over inproc stays in a process."
 )
 SPUN = (
-    "hotpath's stages call the ring from C and pay 3 ns; a Python program reaches it through cffi, whose calls cost "
-    "more than those of a hand-written extension module, and copies the message twice to hand over `bytes`."
+    "hotpath's stages call the ring from C and pay 4 ns; a Python program reaches it through cffi, whose calls cost "
+    "more than those of a hand-written extension module, and copies the message twice on each "
+    "side to hand over `bytes`."
 )
 BATCHED = (
     "hotpath has no call that publishes many messages from Python: it loops over single ones, and takes them out in "
@@ -77,7 +78,7 @@ def message_rows() -> tuple[Row, ...]:
 
 SAME_DAY = "one instrument's day, one rule, orders of one share, immediate or cancel"
 BACKTESTER = (
-    "A backtester needs less: level changes or quotes made beforehand, and one loop over them. hotpath replays the "
+    "A backtester needs less: level changes made beforehand, an array of them, and one loop. hotpath replays the "
     "engine that trades: it decodes ITCH, keeps the book order by order, computes eighteen features, passes every "
     "limit, frames each order, and records every turn of every stage so that it can be replayed."
 )
@@ -123,7 +124,7 @@ BOOK_ROWS = (
 )  # fmt: skip
 
 KERNEL = (
-    "The kernel is called once a market event, keeps eighteen features and their state of 0.5 kB, and guards every "
+    "The kernel is called once a market event, keeps eighteen features and their state of 4 kB, and guards every "
     "value against bad ones; over an array the other computes six indicators, and nothing else, in straight loops."
 )
 EACH_BAR = "Six values are read through cffi, one at a time; and the kernel computes twelve more."

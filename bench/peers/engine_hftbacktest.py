@@ -1,7 +1,8 @@
-"""hftbacktest's part of engines.py: L2 changes through its hash-map book, the rule compiled by numba.
+"""hftbacktest's part of engines.py: L2 changes through its array book, the rule compiled by numba.
 
 As its documentation has it: data in its own event format, a strategy in `njit`, constant latencies (here 0, as the
-paper venue's), and the exchange model without partial fills: orders are of one share.
+paper venue's), and the exchange model without partial fills: orders are of one share. Its array book over a range of
+prices is 1.8 times as fast as its hash map; best_bid_qty of it is a price in 2.4.4, so quantities are asked by tick.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.market import BUY, THRESHOLD
+from bench.peers.market import BUY, QUIET_NS, THRESHOLD
 
 TICK = 0.01
 UNITS = 10_000  # of a price in ITCH
@@ -31,28 +32,34 @@ def replay(levels: str, rounds: int, **_: str) -> dict[str, Any]:
     events["ev"] = sides | np.int64(hft.DEPTH_EVENT | hft.EXCH_EVENT | hft.LOCAL_EVENT)
     events["exch_ts"] = events["local_ts"] = changes["number"] * STEP_NS
     events["px"], events["qty"] = changes["price"] / UNITS, changes["quantity"]
-    time_of = dict(zip(changes["number"].tolist(), changes["time_ns"].tolist(), strict=True))
-    limit, threshold = hft.LIMIT, THRESHOLD
+    low, high = (float(each) for each in np.percentile(events["px"], (0.5, 99.5)) * (0.5, 1.5))  # without stub quotes
+    low_tick, high_tick = round(low / TICK), round(high / TICK)
+    shown = changes["time_ns"][np.append(changes["number"][1:] != changes["number"][:-1], True)]  # a time a step
+    limit, threshold, quiet_ns = hft.LIMIT, THRESHOLD, QUIET_NS
 
     @njit
-    def run(hbt: Any, times: Any, sides: Any, ticks: Any) -> Any:
-        count = steps = leaned = 0
+    def run(hbt: Any, shown: Any, times: Any, sides: Any, ticks: Any) -> Any:
+        count = steps = leaned = ordered_ns = 0
         while hbt.wait_next_feed(False, 10**15) == 2:
+            time_ns = shown[steps]
             steps += 1
             depth = hbt.depth(0)
-            bid, ask = depth.best_bid_qty, depth.best_ask_qty
+            bid_tick, ask_tick = depth.best_bid_tick, depth.best_ask_tick
+            if bid_tick < low_tick or ask_tick > high_tick:  # that side is empty
+                continue
+            bid, ask = depth.bid_qty_at_tick(bid_tick), depth.ask_qty_at_tick(ask_tick)
             if bid <= 0 or ask <= 0:
                 continue
             lean = (bid - ask) / (bid + ask)
             side = 1 if lean > threshold else -1 if lean < -threshold else 0
-            if side != 0 and side != leaned:
+            if side != 0 and side != leaned and time_ns - ordered_ns >= quiet_ns:
                 if side > 0:
-                    ticks[count] = depth.best_ask_tick
+                    ticks[count] = ask_tick
                     hbt.submit_buy_order(0, count, depth.best_ask, 1.0, IOC, limit, False)
                 else:
-                    ticks[count] = depth.best_bid_tick
+                    ticks[count] = bid_tick
                     hbt.submit_sell_order(0, count, depth.best_bid, 1.0, IOC, limit, False)
-                times[count], sides[count] = hbt.current_timestamp, side
+                times[count], sides[count], ordered_ns = time_ns, side, time_ns
                 count += 1
                 hbt.clear_inactive_orders(0)
             leaned = side
@@ -70,20 +77,23 @@ def replay(levels: str, rounds: int, **_: str) -> dict[str, Any]:
             .trading_value_fee_model(0.0, 0.0)
             .tick_size(TICK)
             .lot_size(1.0)
+            .roi_lb(low)
+            .roi_ub(high)
         )
-        hbt = hft.HashMapMarketDepthBacktest([asset])
+        hbt = hft.ROIVectorMarketDepthBacktest([asset])
         times, way, ticks = (np.zeros(ORDERS_MAX, np.int64) for _column in range(3))
         began = time.process_time()
-        count, seen = run(hbt, times, way, ticks)
+        count, seen = run(hbt, shown, times, way, ticks)
         spent = time.process_time() - began
-        if seen not in (len(time_of), len(time_of) - 1):  # it ends with the last one, instead of showing it
-            raise SystemExit(f"hftbacktest showed {seen} of {len(time_of)} changes to the strategy")
+        if seen not in (len(shown), len(shown) - 1):  # it ends with the last one, instead of showing it
+            raise SystemExit(f"hftbacktest showed {seen} of {len(shown)} changes to the strategy")
         fills = int(hbt.state_values(0).num_trades)
         hbt.close()
         if measured:
             best = min(best, spent)
         prices = ticks[:count] * round(TICK * UNITS)
-        when = [time_of[each // STEP_NS] for each in times[:count].tolist()]
-        orders = [list(each) for each in zip(when, way[:count].tolist(), prices.tolist(), strict=True)]
+        orders = [
+            list(each) for each in zip(times[:count].tolist(), way[:count].tolist(), prices.tolist(), strict=True)
+        ]
         found = {"orders": orders, "fills": fills}
     return {"seconds": best, **found}

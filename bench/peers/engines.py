@@ -16,7 +16,7 @@ from bench.peers import market
 from bench.peers.alone import alone
 from bench.peers.rows import Figures
 
-TICK_RATE = 5_000  # messages a second, of which about a third change the top
+TICK_RATE = 1_000  # messages a second: an event loop's timers have a millisecond
 HOTPATH = "bench.peers.engine_hotpath"
 RIVALS = {"hftbacktest": "bench.peers.engine_hftbacktest", "nautilus": "bench.peers.engine_nautilus"}
 
@@ -34,7 +34,7 @@ def replay(options: Options, rival: str) -> Figures:
 
 def tick_to_order(options: Options) -> Figures:
     """ns from tick to order at a steady rate, in one process on one processor."""
-    seconds = options.pick(smoke=2, quick=6, full=20)
+    seconds = options.pick(smoke=2, quick=10, full=40)
     day = market.day(options, messages=TICK_RATE * seconds)
     ours = alone(f"{HOTPATH}:live", cpu=options.engine_cpu, itch=str(day.itch), rate=TICK_RATE)
     theirs = alone(

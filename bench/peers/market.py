@@ -20,7 +20,8 @@ import numpy.typing as npt
 from bench.harness import Options, flow_file
 from hotpath.captures import itch_messages
 
-THRESHOLD = 0.9  # of bench/peers/lean.py
+THRESHOLD, QUIET_NS = 0.9, 200_000  # of bench/peers/lean.py
+RULE = f"lean-{THRESHOLD}-{QUIET_NS}"
 LIVE_ORDERS = 120  # so few that the top leans one way and the other
 BUY, SELL = 1, -1
 
@@ -43,7 +44,7 @@ class Day:
 def day(options: Options, *, messages: int) -> Day:
     """The day and its other forms, made once."""
     itch = flow_file(messages=messages, instruments=1, live_orders=min(LIVE_ORDERS, messages // 10))
-    levels, quotes, orders = (itch.with_suffix(f".{name}.npy") for name in ("levels", "quotes", "orders"))
+    levels, quotes, orders = (itch.with_suffix(f".{RULE}.{name}.npy") for name in ("levels", "quotes", "orders"))
     made = Day(itch, levels, quotes, orders, messages)
     if not made.orders.exists():
         referee = Referee()
@@ -66,7 +67,7 @@ class Referee:
         self.at: dict[int, dict[int, int]] = {BUY: {}, SELL: {}}
         self.heaps: dict[int, list[int]] = {BUY: [], SELL: []}
         self.top = (0, 0, 0, 0)
-        self.leaned = 0
+        self.leaned = self.ordered_ns = 0
         self.number = 0
 
     def see(self, wire: bytes) -> None:
@@ -131,7 +132,8 @@ class Referee:
         self.quotes.append((time_ns, *self.top))
         lean = (bid_quantity - ask_quantity) / (bid_quantity + ask_quantity)
         side = BUY if lean > THRESHOLD else SELL if lean < -THRESHOLD else 0
-        if side and side != self.leaned:
+        if side and side != self.leaned and time_ns - self.ordered_ns >= QUIET_NS:
+            self.ordered_ns = time_ns
             self.orders.append((time_ns, side, ask if side == BUY else bid))
         self.leaned = side
 

@@ -48,7 +48,10 @@ PACKAGES = {
         Package("slick-queue-py", "pypi.org/project/slick-queue-py: traits, 'for maximum throughput'"),
         Package("subetha-ipc", "pypi.org/project/subetha-ipc: SpscRing, 'what it costs'"),
         Package("nautilus-trader", "nautilustrader.io/docs/latest: concepts/backtesting, low-level API; concepts/live"),
-        Package("hftbacktest", "hftbacktest.readthedocs.io: getting started, data, latency models, order fill"),
+        Package(
+            "hftbacktest",
+            "hftbacktest.readthedocs.io: data, latency models, order fill; its ROI vector book",
+        ),
         Package("itch-book", "pypi.org/project/itch-book: Feed.batches"),
         Package("itchfeed", "pypi.org/project/itchfeed: MessageParser.parse_file"),
         Package("itchcpp", "pypi.org/project/itchfeed: its native backend, used when it is installed"),

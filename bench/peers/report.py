@@ -14,11 +14,13 @@ from typing import Any
 import msgspec
 
 from bench.harness import OUT
+from bench.peers.packages import PACKAGES
 from bench.peers.rows import Figures, Result, Row
 
 FOLDER = OUT / "peers"
 COLUMNS = ("what", "hotpath", "theirs", "ratio", "verified", "versions")
-HOW = "`make peers`, or `pip install -e '.[peers]'` and `python -m bench.peers`; `--list` names the rows"
+HEADING = "## Beside other packages"
+HOW = "`make peers` (`PEERS_ARGS='--into docs/PERFORMANCE.md'` writes this section); `python -m bench.peers --help`"
 RATIO = "ratio: how many times better hotpath is; below 1 it lost"
 
 
@@ -117,6 +119,19 @@ class Report:
             for each in self.ordered
         ]  # fmt: skip
 
+    def layouts(self) -> list[str]:
+        """How rows are run, those alike together; and after which page each package is configured."""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for each in self.results:
+            alike.setdefault((each.row.section, each.row.layout), []).append(each.row.what)
+        said = [
+            f"{rows[0] if len(rows) == 1 else f'{len(rows)} rows of {section}'}: {layout}."
+            for (section, layout), rows in alike.items()
+        ]
+        used = dict.fromkeys(name for each in self.results for name in each.row.packages)
+        pages = "; ".join(f"{name}: {PACKAGES[name].page}" for name in used)
+        return [*said, f"Each package as its own documentation has it. {pages}."]
+
     def remarks(self) -> list[str]:
         """What stands below the table."""
         notes = [f"{part.section}, {part.date}: {note}" for part in self.parts for note in part.notes]
@@ -144,7 +159,7 @@ def as_csv(report: Report) -> str:
 def as_markdown(report: Report) -> str:
     """A section to paste."""
     lines = [
-        "## Beside other packages", "",
+        HEADING, "",
         f"Measured {report.date}, size `{report.size}`, on {report.machine}. Again: {HOW}. {RATIO.capitalize()}.", "",
         f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}",
         *(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in report.cells()),
@@ -152,9 +167,19 @@ def as_markdown(report: Report) -> str:
     if report.losses:
         lines += ["", "**What was lost, and why**", ""]
         lines += [f"- {'; '.join(rows)}. {reason}" for reason, rows in report.losses]
+    lines += ["", "**How both sides are run**", "", *(f"- {each}" for each in report.layouts())]
     if report.remarks():
-        lines += ["", *(f"- {each}" for each in report.remarks())]
+        lines += ["", "**The machine meanwhile**", "", *(f"- {each}" for each in report.remarks())]
     return "\n".join(lines) + "\n"
+
+
+def put_into(text: str, section: str) -> str:
+    """A Markdown text with its section replaced, or with one more at its end."""
+    before, found, rest = text.partition(f"{HEADING}\n")
+    if not found:
+        return f"{text.rstrip()}\n\n{section}"
+    _, more, after = rest.partition("\n## ")
+    return before + section + (f"\n## {after}" if more else "")
 
 
 STYLE = """

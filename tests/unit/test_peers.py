@@ -52,6 +52,17 @@ def test_losses_stand_first_and_say_why() -> None:
     assert "lost is why" in text and "won is why" not in text
 
 
+def test_a_section_takes_the_place_of_the_last_one() -> None:
+    section = report.as_markdown(made_of(("won", "ns", 10, 20)))
+    assert "one process" in section and PACKAGES["Python"].page in section
+    once = report.put_into("# Figures\n\nothers\n", section)
+    assert once == f"# Figures\n\nothers\n\n{section}"
+    between = f"{once}\n## After\n\nmore\n"
+    newer = report.as_markdown(made_of(("won anew", "ns", 10, 30)))
+    assert report.put_into(once, newer) == f"# Figures\n\nothers\n\n{newer}"
+    assert report.put_into(between, newer) == f"# Figures\n\nothers\n\n{newer}\n## After\n\nmore\n"
+
+
 def test_a_worse_tail_is_a_loss() -> None:
     figures = rows.Figures(ours=10, theirs=20, verified="", ours_p99=90, theirs_p99=30)
     result = rows.Result(row("tail"), figures, "")
@@ -78,7 +89,10 @@ def test_a_section_measured_before_stays_in_the_table(monkeypatch: pytest.Monkey
     monkeypatch.setattr(peers, "ROWS", (won, replace(won, section="engines", what="won too")))
     monkeypatch.setattr(report, "FOLDER", tmp_path)
     assert peers.main(["--smoke", "--json", "--only", "engines"]) == 0
-    assert peers.main(["--smoke", "--json", "--only", "books"]) == 0
+    figures = tmp_path / "figures.md"
+    figures.write_text("# Figures\n")
+    assert peers.main(["--smoke", "--json", "--only", "books", "--into", str(figures)]) == 0
+    assert figures.read_text() == f"# Figures\n\n{(tmp_path / 'peers.md').read_text()}"
     text = (tmp_path / "peers.md").read_text()
     assert "| won |" in text and "| won too |" in text
     assert peers.main(["--quick", "--json", "--only", "books"]) == 0  # another size: another table
@@ -153,6 +167,13 @@ def test_the_product_imports_no_peer() -> None:
                 assert not (words[:1] in (["import"], ["from"]) and words[1].split(".")[0] in modules), (
                     f"{path}: {line}"
                 )
+
+
+def test_every_form_of_the_rule_has_the_same_numbers() -> None:
+    pytest.importorskip("numba", reason="numba is not installed (pip install numba)")
+    from bench.peers import lean
+
+    assert (lean.THRESHOLD, lean.QUIET_NS) == (market.THRESHOLD, market.QUIET_NS)
 
 
 def test_an_order_that_the_rule_did_not_give_is_found() -> None:
