@@ -889,5 +889,6 @@ typedef struct {
     uint16_t frame_length;
     uint16_t reserved0;
     uint8_t frame[FRAME_BYTES_MAX];
-    uint64_t reserved[3];
+    uint64_t sent_time_ns; /* T1: the frame was handed to the session; 0: it was not, or its process died before */
+    uint64_t reserved[2];
 } intent_record;

@@ -404,6 +404,7 @@ static void record_store(gateway *self, const cmd_event *command, intent_record 
     gateway_order *order = table_enter(self, index);
     self->stage.digest = digest_bytes(self->stage.digest, record->frame, record->frame_length);
     if (up) {
+        record->sent_time_ns = sent_time_ns;
         hops_record(self, command, sent_time_ns);
         gateway_counters(self)[GATEWAY_FRAMES_OUT]++;
     }

@@ -41,9 +41,18 @@ class DrivenGate:
         self.instrument_limits = INSTRUMENT_LIMITS | (entry or {})
 
     def decide(self, fields: dict[str, Any], order_id: int) -> int:
-        """gate_check on exactly these fields."""
+        """gate_check on exactly these fields; what gate_measure said before must come out the same."""
         fill_event(self.intent, fields)
-        return int(lib.gate_check(self.gate, self.plan, self.intent, order_id, self.command))
+        rows = self.measure(order_id)
+        foretold = next((row.reason for row in rows if row.outcome == lib.OUTCOME_REFUSES), lib.REJECT_NONE)
+        reason = int(lib.gate_check(self.gate, self.plan, self.intent, order_id, self.command))
+        assert foretold == reason, [(row.reason, row.value, row.threshold, row.outcome) for row in rows]
+        return reason
+
+    def measure(self, order_id: int) -> list[Any]:
+        """What each check has before it for the intent as it stands."""
+        rows = ffi.new("gate_measured[]", lib.GATE_MEASURES_MAX)
+        return [rows[i] for i in range(lib.gate_measure(self.gate, self.plan, self.intent, order_id, rows))]
 
     def send(self, kind: int = lib.SIGNAL_NEW, **fields: Any) -> tuple[int, int]:
         """An intent, sensible where `fields` does not say otherwise: (order id, reason)."""
