@@ -330,6 +330,21 @@ class StrategyConfig(CoprocessConfig, frozen=True, kw_only=True):
     cpu: WholeInt | None = None  # None: any that no spinning stage has
 
 
+class JournalConfig(Section, frozen=True):
+    """[journal]: every event of a run on the disk, in segments that are written ahead."""
+
+    enabled: bool = True  # of `hotpath run`; --record FOLDER says where, and that it shall be
+    folder: str = ""  # a folder for each run is made in it; empty: ENGINE.journal in engine.state_dir
+    # what a loss of power may cost: "interval": what came after the last sync; "batch": nothing that a ring has
+    # forgotten, at the price of a sync for each batch; "none": what the system has not written by itself
+    sync: Literal["interval", "batch", "none"] = "interval"
+    sync_ms: Milliseconds = 1000  # with sync = "interval"
+    segment_mib_first: Annotated[int, Meta(ge=1, le=1024)] = 1  # of each ring; doubled with each segment,
+    segment_mib_max: Annotated[int, Meta(ge=1, le=1024)] = 64  # up to this
+    space_low_mib: WholeInt = 1024  # free on its disk: below, positions may only be reduced
+    space_out_mib: WholeInt = 256  # below: no new orders
+
+
 class RefdataConfig(Section, frozen=True):
     """[refdata]: the file of instruments and calendars; empty: taken from the recorded feed."""
 
@@ -346,6 +361,7 @@ class Config(Section, frozen=True):
     risk: RiskConfig = field(default_factory=RiskConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
+    journal: JournalConfig = field(default_factory=JournalConfig)
     tap: TapConfig = field(default_factory=TapConfig)
     ingress: IngressConfig = field(default_factory=IngressConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
@@ -517,6 +533,11 @@ def _check(config: Config, *, source: Path) -> None:
     reason = unisolated(config)
     if reason:
         refuse("signal.native", reason)
+    journal = config.journal
+    if journal.segment_mib_max < journal.segment_mib_first:
+        refuse("journal.segment_mib_max", f"must not be below segment_mib_first ({journal.segment_mib_first})")
+    if journal.space_low_mib < journal.space_out_mib:
+        refuse("journal.space_low_mib", f"must not be below space_out_mib ({journal.space_out_mib})")
     _check_seats(config, refuse)
     _check_strategies(config, refuse)
     if gateway.kind != "paper" and not gateway.username:
@@ -619,6 +640,7 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
             intents_dir=absolute(config.gateway.intents_dir),
         ),
         refdata=replace(config.refdata, path=absolute(config.refdata.path)),
+        journal=replace(config.journal, folder=absolute(config.journal.folder)),
         tap=replace(config.tap, endpoint=absolute_endpoint(config.tap.endpoint)),
         ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),
         strategies=[replace(each, code=absolute_reference(each.code, folder)) for each in config.strategies],

@@ -4,6 +4,7 @@
     ├── ConfigError                78   a configuration file is missing, malformed or contradicts itself
     ├── RefdataError               65   reference data is missing, malformed or of another version
     ├── CaptureError               65   a recorded feed cannot be read
+    │   └── JournalError           65   a journal's folder is damaged, foreign or cannot be written
     ├── HistoryError               65   a run's samples cannot be found or read
     ├── HostError                  77   the machine denies what the configuration demands
     ├── HeldError                  75   another process holds what only one may have
@@ -55,6 +56,10 @@ class CaptureError(HotpathError):
     """A recorded feed cannot be read."""
 
     exit_code = 65
+
+
+class JournalError(CaptureError):
+    """A journal's folder is damaged, foreign, or cannot be written."""
 
 
 class HistoryError(HotpathError):

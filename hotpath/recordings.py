@@ -25,13 +25,13 @@ import numpy.typing as npt
 from msgspec import Struct, field
 
 from ffi import ffi, lib
-from ffi.dtypes import dtype_of, layout_hash
+from ffi.dtypes import layout_hash
 from hotpath import intents
 from hotpath.engine import READ_NOTHING_MORE, EngineMemory, EngineSpec, engine_memory
 from hotpath.errors import CaptureError
-from hotpath.journal import event_type
+from hotpath.journal import Journal
+from hotpath.journal.format import END_FILE
 from hotpath.rings import RingWriter
-from hotpath.run_file import RunFile
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.topology import STAGES, Place, Placement
 
@@ -71,34 +71,30 @@ class RecordingReplay(Struct):
         return self.orders_equal and not self.mismatches
 
 
-def _reason(error: Exception) -> str:
-    """Without number, and with the name of the file alone."""
-    if isinstance(error, OSError):
-        return (
-            f"{Path(error.filename).name}: {(error.strerror or str(error)).lower()}" if error.filename else str(error)
-        )
-    return str(error)
-
-
 class Recording:
-    """A journal's folder, opened read-only. Raises CaptureError when it cannot be replayed."""
+    """The journal of a whole run, opened read-only. Raises CaptureError when it cannot be replayed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            self.run = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunFile)
-            end = msgspec.json.decode((folder / "end.json").read_bytes(), type=dict[str, dict[str, int]])
-            self.instruments: npt.NDArray[Any] = np.load(folder / "instruments.npy", allow_pickle=False)
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
+        self.journal = Journal(folder)
+        self.run = self.journal.run
+        self.instruments = self.journal.instruments
+        end = self.journal.end
+        if end is None:
             raise CaptureError(
-                f"{folder}: not a whole recording: {_reason(error)}",
-                next_step="name a folder that hotpath run --record made, of a run that came to its end",
-            ) from None
-        for ring, counts in end.items():
-            if counts["lost"]:
+                f"{folder}: not a whole recording: {END_FILE}: no such file",
+                next_step="hotpath journal verify FOLDER says what is left of a run that was cut off",
+            )
+        for ring, counts in end.rings.items():
+            if counts.lost:
                 raise CaptureError(
-                    f"{folder}: {counts['lost']} events of ring {ring} were overwritten before they were recorded",
+                    f"{folder}: {counts.lost} events of ring {ring} were overwritten before they were recorded",
                     next_step=f"record again with a larger [rings] {ring}",
+                )
+            if self.journal.count(ring) != counts.events:
+                raise CaptureError(
+                    f"{folder}: of {counts.events} events of ring {ring} {self.journal.count(ring)} are left",
+                    next_step="hotpath journal verify FOLDER says where it is damaged",
                 )
         if self.run.layout_hash != layout_hash():
             raise CaptureError(
@@ -107,12 +103,8 @@ class Recording:
             )
 
     def events(self, ring: str) -> npt.NDArray[Any]:
-        """Every event of a ring, in sequence, mapped from the file."""
-        path = self.folder / f"{ring}.events"
-        dtype = dtype_of(event_type(ring))
-        if not path.exists() or not path.stat().st_size:
-            return np.empty(0, dtype)
-        return np.memmap(path, dtype, mode="r")
+        """Every event of a ring, in sequence."""
+        return self.journal.events(ring)
 
     def order_frames(self) -> list[bytes]:
         """The frames that this run sent, in order."""

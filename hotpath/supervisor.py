@@ -33,7 +33,7 @@ from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec
 from hotpath.errors import ConfigError, StageError
 from hotpath.holders import Hold, engine_lock, hold
-from hotpath.journal_watch import JournalWatch
+from hotpath.journal.watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
 from hotpath.run_file import write_run_file
 from hotpath.seat_watch import bury_coprocesses

@@ -95,5 +95,12 @@ void ring_release(ring_reader *reader);
  * by what an observer lost, and cursor->lost_count with it. Every sequence is delivered or counted lost,
  * exactly once; an observer that is killed and resumes may meet again what it did since its last call. */
 uint64_t ring_copy(ring_reader *reader, void *target, uint64_t max, uint64_t *lost);
+/* Either kind: copy up to `max` consecutive events to `target` and move on, without release: the writer may
+ * learn of it only when they are safe elsewhere. Ends before a hole; one that stands at the front is passed over
+ * and *lost grows by it, as in ring_copy. The first event copied is that of reader->next less what is returned. */
+uint64_t ring_take(ring_reader *reader, void *target, uint64_t max, uint64_t *lost);
+/* Go on from `position`, released up to there: what a reader knows better than its cursor does. 0 when that is
+ * more than was published. */
+int ring_resume(ring_reader *reader, uint64_t position);
 /* Observer: begin with the next event that is published. What came before was not lost. */
 void ring_join(ring_reader *reader);

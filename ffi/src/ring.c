@@ -129,28 +129,57 @@ static uint64_t skip_lost(ring_reader *reader) {
  * published), a newer one (the writer has lapped us). A stamp of 0 is a slot in the writer's hands, for
  * the awaited event or a later one, and only then is the writer's own line looked at: an idle observer
  * that polled it would take it from the writer at every commit. */
+enum look { LOOK_TAKEN, LOOK_EMPTY, LOOK_LOST };
+
+static enum look look(ring_reader *reader, uint8_t *out) {
+    const uint64_t *slot = ring_slot(reader->slots, reader->next, reader->mask, reader->slot_shift);
+    uint64_t stamp = __atomic_load_n(slot, __ATOMIC_ACQUIRE); /* P1 */
+    if (stamp == reader->next + 1) {
+        if (!copy_whole(reader, slot, stamp, out)) return LOOK_LOST;
+        reader->next++;
+        return LOOK_TAKEN;
+    }
+    if (stamp > reader->next + 1) return LOOK_LOST;
+    if (stamp != 0) return LOOK_EMPTY;
+    uint64_t position = __atomic_load_n(&reader->control->position, __ATOMIC_ACQUIRE); /* P5 */
+    return position <= reader->next + reader->mask ? LOOK_EMPTY : LOOK_LOST; /* being written, and not lapped */
+}
+
 uint64_t ring_copy(ring_reader *reader, void *target, uint64_t max, uint64_t *lost) {
     uint8_t *out = target;
     uint64_t start = reader->next;
     uint64_t count = 0;
     for (uint64_t tries = 0; count < max && tries < 2 * max; tries++) {
-        const uint64_t *slot = ring_slot(reader->slots, reader->next, reader->mask, reader->slot_shift);
-        uint64_t stamp = __atomic_load_n(slot, __ATOMIC_ACQUIRE); /* P1 */
-        if (stamp == reader->next + 1) {
-            if (copy_whole(reader, slot, stamp, out + (count << reader->slot_shift))) {
-                count++;
-                reader->next++;
-                continue;
-            }
-        } else if (stamp < reader->next + 1) {
-            if (stamp != 0) break;
-            uint64_t position = __atomic_load_n(&reader->control->position, __ATOMIC_ACQUIRE); /* P5 */
-            if (position <= reader->next + reader->mask) break; /* being written, and not lapped */
-        }
-        *lost += skip_lost(reader);
+        enum look found = look(reader, out + (count << reader->slot_shift));
+        if (found == LOOK_EMPTY) break;
+        if (found == LOOK_TAKEN)
+            count++;
+        else
+            *lost += skip_lost(reader);
     }
     if (reader->next != start) ring_release_inline(reader);
     return count;
+}
+
+uint64_t ring_take(ring_reader *reader, void *target, uint64_t max, uint64_t *lost) {
+    uint8_t *out = target;
+    uint64_t count = 0;
+    for (uint64_t tries = 0; count < max && tries < 2 * max; tries++) {
+        enum look found = look(reader, out + (count << reader->slot_shift));
+        if (found == LOOK_EMPTY || (found == LOOK_LOST && count)) break;
+        if (found == LOOK_TAKEN)
+            count++;
+        else
+            *lost += skip_lost(reader);
+    }
+    return count;
+}
+
+int ring_resume(ring_reader *reader, uint64_t position) {
+    if (position > __atomic_load_n(&reader->control->position, __ATOMIC_ACQUIRE) + 1) return 0; /* P5 */
+    reader->next = position;
+    ring_release_inline(reader);
+    return 1;
 }
 
 void ring_join(ring_reader *reader) {
