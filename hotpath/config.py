@@ -36,6 +36,8 @@ Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
 Money = Annotated[float, Meta(ge=0, le=1e12)]
 Weight = Annotated[float, Meta(ge=-1000, le=1000)]
 Scale = Annotated[float, Meta(gt=0, le=1e9)]
+FeeRate = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
+FeeVenue = Literal["default", "paper", "ouch50", "ouch42"]
 Capacity = Annotated[int, Meta(ge=64, le=2**24)]
 
 
@@ -88,6 +90,7 @@ class RingsConfig(Section, frozen=True):
     cmd: Capacity = 4096
     exec: Capacity = 16384
     reject: Capacity = 4096
+    adjust: Capacity = 256  # what people say of positions
     intake: Capacity = 4096  # checked requests of all seats
     seat_orders: Capacity = 1024  # requests of each seat
     seat_reports: Capacity = 4096  # to each seat
@@ -351,6 +354,19 @@ class RefdataConfig(Section, frozen=True):
     path: str = ""
 
 
+class FeeConfig(Section, frozen=True, kw_only=True):
+    """[fees.VENUE]: what an execution costs there. Micros: millionths of the currency; ppb: billionths of the value.
+    Below 0: a rebate."""
+
+    maker_flags: str = "A"  # the venue's liquidity flags of an order that rested; every other one took
+    maker_micros_per_lot: FeeRate = 0
+    taker_micros_per_lot: FeeRate = 0
+    maker_ppb: FeeRate = 0
+    taker_ppb: FeeRate = 0
+    sell_micros_per_lot: FeeRate = 0  # of a sale, besides
+    sell_ppb: FeeRate = 0
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -366,6 +382,7 @@ class Config(Section, frozen=True):
     ingress: IngressConfig = field(default_factory=IngressConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
     strategies: list[StrategyConfig] = field(default_factory=list)
+    fees: dict[FeeVenue, FeeConfig] = field(default_factory=dict)  # "default": of venues that have no other
 
     @property
     def seats(self) -> list[CoprocessConfig]:

@@ -439,6 +439,8 @@ class ProcessStages:
         self._context("gateway", gateway.stage)
         self._reader("cmd", "gateway", ffi.addressof(gateway, "cmd"))
         self._writer("exec", ffi.addressof(gateway, "exec"))
+        if not self.replay_gateway:
+            self._reader("adjust", "gateway", ffi.addressof(gateway, "adjust"))
         gateway.instruments = self._instruments()
         if config.gateway.kind == "paper" and not self.replay_gateway:
             self._reader("norm", "gateway", ffi.addressof(gateway, "norm"))

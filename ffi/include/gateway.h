@@ -3,6 +3,7 @@
  *   cmd --kill, mode, digest, duplicate, session--> intent file --> frame --> socket (end of the turn)
  *    norm --> paper venue (that kind only) --.
  *                       socket --> reports --+--> order table --> exec
+ *                                                adjust ----------^
  *
  * Invariants: no frame enters the send buffer before its intent is stored; a command_id has at most one
  * intent, ever; an intent found after a death is never sent; a report is published before the intent
@@ -88,6 +89,7 @@ typedef struct {
     ring_reader norm;      /* paper only */
     ring_reader cmd;
     ring_writer exec;
+    ring_reader adjust;    /* not in replay */
     const instrument_entry *instruments; /* config.instrument_count of them */
     void *paper;           /* a `paper`, made by the caller; paper only, and not in replay */
     stage_context *before[STAGES_MAX]; /* stages of the same loop, which hold their turn records; NULL: none */
@@ -111,6 +113,7 @@ typedef struct {
     uint64_t recovery_heartbeats;
     uint64_t published_sequence; /* reports below were published, by this process or one before */
     uint64_t resume_sequence;    /* commands below were dealt with by a process before */
+    uint64_t adjusted_sequence;  /* adjustments below were published, by this process or one before */
     uint64_t settle_below_ref;   /* the venue is past these: what it has not answered, it never had */
     uint64_t fencing_epoch;
     uint64_t receive_time_ns;    /* of the last receive, by the turns' clock */

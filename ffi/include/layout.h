@@ -106,7 +106,8 @@ enum input_id {
     INPUT_EXEC,
     INPUT_CTL,
     INPUT_TIMER,  /* turns of the stage */
-    INPUT_INTAKE
+    INPUT_INTAKE,
+    INPUT_ADJUST
 };
 
 /* One numbering for the types of all classes, so that an event names itself wherever it is met. */
@@ -177,6 +178,8 @@ enum event_type {
     EXEC_SESSION_UP,
     EXEC_SESSION_DOWN,
     EXEC_REPEATED,      /* the venue said again what it had said: reason = the event type; nothing changes */
+    EXEC_ADJUSTED,      /* people moved the position: match_id = the adjustment, which stands in the ring adjust at
+                           cause_sequence; venue_ref = the money that it moves, in micros, as an int64_t */
     /* ctl */
     CTL_TURN = 128,
     /* seats: what a co-process asks for, and on the ring intake what became of its seat */
@@ -193,7 +196,11 @@ enum event_type {
     REPORT_ORDER,          /* snapshot: an open order */
     REPORT_POSITION,       /* snapshot: a position that is not flat */
     REPORT_END,            /* of the snapshot; token = the highest that the seat has seen */
-    REPORT_CUT             /* reason = enum seat_cut: nothing is taken until the next attachment */
+    REPORT_CUT,            /* reason = enum seat_cut: nothing is taken until the next attachment */
+    /* adjustments: positions that no execution explains */
+    ADJUST_OPENING = 176,  /* held when the run began */
+    ADJUST_CORPORATE,      /* split, merger, dividend */
+    ADJUST_CORRECTION      /* a mistake, here or at the venue, set right by hand */
 };
 
 enum event_flag {
@@ -335,6 +342,23 @@ typedef struct {
     uint8_t reserved;
     uint16_t session; /* names the venue session that session_sequence counts in; never the next one's */
 } exec_event;
+
+#define ADJUSTMENT_TEXT_MAX 44 /* bytes of it in one slot */
+
+/* What people say of a position: so many lots, at so much cost, and so much money. An adjustment with a long text takes
+ * `parts` consecutive slots, alike but for `part` and text. The gateway tells each one once, as EXEC_ADJUSTED, so that
+ * it has its place among the executions. */
+typedef struct {
+    event_header header;   /* type: ADJUST_...; origin_time_ns: when it was asked for */
+    uint64_t id;           /* rising over all runs of the engine, from 1 */
+    int64_t quantity_lots; /* that the position gains; negative: loses */
+    int64_t cost_micros;   /* that the cost of the position gains: what was paid for a long one, less than 0 for a short */
+    int64_t cash_micros;   /* received (dividend) or paid besides: profit or loss at once */
+    uint8_t part;          /* of the text, from 0 */
+    uint8_t parts;
+    uint16_t length;       /* bytes in this slot */
+    uint8_t text[ADJUSTMENT_TEXT_MAX]; /* UTF-8: who, a line feed, why */
+} adjustment_event;
 
 /* One non-idle turn of a stage: all that its decisions could see besides the events themselves. */
 typedef struct {

@@ -346,6 +346,17 @@ static void correct_apply(gate *gate, const exec_event *execution) {
     gate->cash_micros = add(gate->cash_micros, -value_of(entry, execution->price_ticks, bought));
 }
 
+/* Lots and money that no execution explains: what they cost is paid, what they bring is received. */
+static void adjust_apply(gate *gate, const exec_event *execution) {
+    int64_t lots = saturate(execution->quantity_lots);
+    gate_instrument *state = &gate->instrument[execution->header.instrument];
+    gate->counter[RISK_POSITION_LOTS] -= (uint64_t)magnitude(state->position_lots);
+    state->position_lots = add(state->position_lots, execution->side == SIDE_BUY ? lots : -lots);
+    gate->counter[RISK_POSITION_LOTS] += (uint64_t)magnitude(state->position_lots);
+    gate->cash_micros = add(gate->cash_micros, saturate((int64_t)execution->venue_ref));
+    revalue(gate, execution->header.instrument);
+}
+
 static void fill(gate *gate, const exec_event *execution) {
     uint64_t place = order_find(gate, execution->order_id);
     fill_apply(gate, execution, 1);
@@ -419,6 +430,7 @@ void gate_execution(gate *gate, const exec_event *execution) {
     case EXEC_FILL: fill(gate, execution); break;
     case EXEC_BROKEN: fill_apply(gate, execution, -1); break;
     case EXEC_CORRECTED: correct_apply(gate, execution); break;
+    case EXEC_ADJUSTED: adjust_apply(gate, execution); break;
     case EXEC_CANCELED: cancel_apply(gate, execution); break;
     case EXEC_REPLACED: replace_apply(gate, execution); break;
     case EXEC_RESTATED: restate_apply(gate, execution); break;

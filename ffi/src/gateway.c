@@ -220,6 +220,8 @@ static void exec_look_back(gateway *self) {
         if (event->session_sequence >= self->published_sequence) self->published_sequence = event->session_sequence + 1;
         if (event->header.cause_input == INPUT_CMD && event->header.cause_sequence >= self->resume_sequence)
             self->resume_sequence = event->header.cause_sequence + 1;
+        if (event->header.type == EXEC_ADJUSTED && event->header.cause_sequence >= self->adjusted_sequence)
+            self->adjusted_sequence = event->header.cause_sequence + 1;
         paper_order_look_back(self, event);
         if (event->session_sequence == 0 && (event->header.type == EXEC_CANCELED || event->header.type == EXEC_REPLACE_REJECTED)) {
             gateway_order *order = gateway_order_by_id(self, event->order_id);
@@ -520,6 +522,40 @@ static int fenced(gateway *self, const turn_plan *plan) {
     return 1;
 }
 
+/* ---- adjustments --------------------------------------------------------------------------------- */
+
+static int64_t saturated_difference(int64_t a, int64_t b) {
+    int64_t difference;
+    if (!__builtin_sub_overflow(a, b, &difference)) return difference;
+    return a < b ? INT64_MIN : INT64_MAX;
+}
+
+/* What people say of a position takes its place among the executions here, so that all who fold them agree. A death
+ * between the two rings shows as an event in exec, which exec_look_back found: it is told once. */
+static void adjustments_drain(gateway *self) {
+    uint64_t left = ring_available_inline(&self->adjust, self->config.batch_max);
+    if (!left) return;
+    for (; left; left--, self->adjust.next++) {
+        const adjustment_event *adjustment = ring_front_inline(&self->adjust);
+        if (adjustment->part || self->adjust.next < self->adjusted_sequence) continue;
+        exec_event *event = gateway_exec_claim(self, EXEC_ADJUSTED, NULL);
+        if (!event) break;
+        event->header.cause_sequence = self->adjust.next;
+        event->header.cause_input = INPUT_ADJUST;
+        event->header.origin_time_ns = adjustment->header.origin_time_ns;
+        event->header.ingress_time_ns = adjustment->header.ingress_time_ns;
+        event->header.instrument = adjustment->header.instrument;
+        event->match_id = adjustment->id;
+        int64_t lots = adjustment->quantity_lots;
+        event->side = lots < 0 ? SIDE_SELL : SIDE_BUY;
+        if (event->side == SIDE_SELL) event->header.flags |= FLAG_SELL;
+        event->quantity_lots = lots < 0 ? saturated_difference(0, lots) : lots;
+        event->venue_ref = (uint64_t)saturated_difference(adjustment->cash_micros, adjustment->cost_micros);
+        gateway_exec_commit(self, event);
+    }
+    ring_release_inline(&self->adjust);
+}
+
 int gateway_turn(gateway *self, const turn_plan *plan) {
     if (fenced(self, plan)) return 0;
     uint64_t before = self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN];
@@ -532,6 +568,7 @@ int gateway_turn(gateway *self, const turn_plan *plan) {
     if (self->paper) gateway_paper_market(self, plan);
     if (self->socket) gateway_serve(self, plan);
     if (self->paper) gateway_paper_serve(self, plan);
+    if (self->adjust.cursor) adjustments_drain(self);
     kill_serve(self, plan);
     if (!self->config.replay) mode_publish(self);
     if (self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN] == before) return 0;

@@ -20,6 +20,7 @@ SIZE(norm_event, 128);
 SIZE(signal_event, 128);
 SIZE(cmd_event, 128);
 SIZE(exec_event, 128);
+SIZE(adjustment_event, 128);
 SIZE(turn_event, 128);
 SIZE(request_event, 128);
 SIZE(report_event, 128);

@@ -49,6 +49,7 @@ EVENT_OF_RING = {
     "cmd": "cmd_event",
     "exec": "exec_event",
     "reject": "exec_event",
+    "adjust": "adjustment_event",
     "intake": "request_event",
 }
 

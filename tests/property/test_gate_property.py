@@ -238,7 +238,7 @@ class GateMachine(RuleBasedStateMachine):
             [lib.EXEC_FILL] * 3
             + [lib.EXEC_ACCEPTED, lib.EXEC_REJECTED, lib.EXEC_REFUSED, lib.EXEC_CANCELED, lib.EXEC_CANCELED]
             + [lib.EXEC_REPLACE_REJECTED, lib.EXEC_RESTATED, lib.EXEC_BROKEN, lib.EXEC_CANCEL_REJECTED]
-            + [lib.EXEC_UNKNOWN, lib.EXEC_PENDING_CANCEL, lib.EXEC_CORRECTED, lib.EXEC_SESSION_UP]
+            + [lib.EXEC_UNKNOWN, lib.EXEC_PENDING_CANCEL, lib.EXEC_CORRECTED, lib.EXEC_SESSION_UP, lib.EXEC_ADJUSTED]
         ),
         lots=st.integers(1, 15),
         leaves=st.sampled_from([0, 0, 0, 1, 4, 40, -2]),

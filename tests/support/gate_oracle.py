@@ -68,6 +68,7 @@ class GateOracle:
     session: int = 0
     last_number: int = 0
     overfills: int = 0
+    money: int = 0  # of adjustments
     unknown: int = 0
     duplicates: int = 0
 
@@ -102,7 +103,7 @@ class GateOracle:
         return saturated(sum(self.value(i, m.reference, self.position(i)) for i, m in enumerate(self.markets)))
 
     def cash(self) -> int:
-        return saturated(-sum(self.value(i, price, lots) for i, lots, price in self.fills))
+        return saturated(self.money - sum(self.value(i, price, lots) for i, lots, price in self.fills))
 
     # ---- decisions ----
 
@@ -237,6 +238,10 @@ class GateOracle:
             self.fills.append((event["instrument"], lots, event["price_ticks"]))
             if kind == lib.EXEC_FILL:
                 self.fill_order(order, event["quantity_lots"])
+        elif kind == lib.EXEC_ADJUSTED:
+            lots = event["quantity_lots"] * (1 if event["side"] == lib.SIDE_BUY else -1)
+            self.fills.append((event["instrument"], lots, 0))
+            self.money += event.get("venue_ref", 0)
         elif kind == lib.EXEC_CORRECTED and event.get("venue_ref"):
             lots = event["quantity_lots"] * (1 if event["side"] == lib.SIDE_BUY else -1)
             self.fills.append((event["instrument"], -lots, event["venue_ref"]))

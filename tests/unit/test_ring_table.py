@@ -46,4 +46,7 @@ def test_each_ring_has_one_writer_and_each_stage_its_record() -> None:
     rings = ring_table(paper=True, journal=True, tap=True, ingress=True, seats=["NAME"])
     assert len({ring.name for ring in rings}) == len(rings)
     assert {f"{stage}.ctl" for stage in STAGES} <= {ring.name for ring in rings}
-    assert all(ring.writer in (*STAGES, "NAME", "ingress") and ring.writer not in ring.observers for ring in rings)
+    assert all(
+        ring.writer in (*STAGES, "NAME", "ingress", "supervisor") and ring.writer not in ring.observers
+        for ring in rings
+    )
