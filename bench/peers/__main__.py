@@ -18,6 +18,7 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -50,6 +51,7 @@ def versions(row: Row) -> str:
 def measure(section: str, options: Options, console: Console) -> Part:
     """Every row of a section that can be measured here; the spin control before and after."""
     part = Part(section, report.now_text(), notes=[f"before: {load_note(options)}"])
+    before = cpu_seconds()
     for row in ROWS:
         if row.section != section:
             continue
@@ -62,6 +64,7 @@ def measure(section: str, options: Options, console: Console) -> Part:
             part.versions[row.what] = versions(row)
         except BenchError as error:
             part.failed.append(f"{row.what}: {error}")
+    part.notes.append(others_note(before, cpu_seconds()))
     part.notes.append(f"after: {load_note(options)}")
     if section == MESSAGES and options.two_cores:
         part.notes.append(messaging.c_note(options))
@@ -72,6 +75,20 @@ def load_note(options: Options) -> str:
     """How quiet the machine is."""
     control = spin_control(duration_ns=CONTROL_NS, interval_ns=ARRIVALS_NS, cpu=options.engine_cpu)
     return f"{spin_note(control)}; load {os.getloadavg()[0]:.1f}"
+
+
+def cpu_seconds() -> tuple[float, float, float]:
+    """Seconds of processor time so far: all there was, what anything used of it, what this program and its children
+    did."""
+    spent = psutil.cpu_times()
+    total, us = sum(spent[:8]), os.times()  # guests are part of the user's
+    return total, total - spent.idle - spent.iowait, sum(us[:4])
+
+
+def others_note(before: tuple[float, float, float], after: tuple[float, float, float]) -> str:
+    """What other programs, and the host, took of the processors between two readings."""
+    total, busy, ours = (late - early for early, late in zip(before, after, strict=True))
+    return f"other programs took {max(0.0, busy - ours) / max(total, 1e-9):.0%} of the processors meanwhile"
 
 
 def show(made: Report, console: Console) -> None:

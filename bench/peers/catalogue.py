@@ -99,7 +99,7 @@ ENGINE_ROWS = (
         ENGINES, "tick to order, live engine: NautilusTrader", ("nautilus-trader", "numba"), "ns",
         f"{ON_ONE}; {SAME_DAY}, {engines.TICK_RATE:,} messages a second. hotpath from the instant at which the bytes "
         "were due, decoding and book included, to the order's frame stored; NautilusTrader from the quote's hand-over "
-        "to the execution client's receipt",
+        "to the execution client's receipt, its event loop asleep between quotes as it is on a socket",
         "hotpath counts from the instant at which a message was due, and so counts what the machine took from it; the "
         "other counts only from when it was handed the quote.",
         engines.tick_to_order,

@@ -78,6 +78,13 @@ def test_every_form_tells_the_same() -> None:
     assert "a &lt;b&gt;" in page and "0.75x" in page and "http" not in page
 
 
+def test_what_others_took_of_the_processors_is_said() -> None:
+    assert "took 25% of" in peers.others_note((0, 0, 0), (100, 60, 35))
+    assert "took 0% of" in peers.others_note((0, 0, 0), (100, 30, 30.1))
+    total, busy, ours = peers.cpu_seconds()
+    assert total >= busy >= ours > 0
+
+
 def test_unequal_results_fail_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(peers, "ROWS", (row("unequal"),))
     monkeypatch.setattr(report, "FOLDER", tmp_path)
