@@ -278,6 +278,9 @@ class GatewayConfig(Section, frozen=True):
     reconnect_ms_min: Milliseconds = 50  # after a cut; doubled at each failure,
     reconnect_ms_max: Milliseconds = 5000  # up to this
     intents_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 18  # order frames of one trading day
+    # process: an intent survives its process, and after a power loss the venue is asked. power: it is on disk before
+    # its order leaves, which costs a write of the disk in every turn that sends (HOP_ORDER_SYNC)
+    durability: Literal["process", "power"] = "process"
     intents_dir: str = ""  # of the intent file; on a tmpfs a store never waits for a disk. Empty: engine.state_dir
     latency_ns: WholeInt = 20_000  # paper: an order's way to the venue
 

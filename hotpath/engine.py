@@ -61,6 +61,7 @@ class EngineSpec:
     order_id_base: int = 0  # highest order id of the day's earlier runs
     trading_day: int = 0  # yyyymmdd
     strategy_epoch: int = 1  # moved on by each run that starts without its predecessor's state
+    doubt: str = ""  # why the venue must be asked for the fate of earlier orders before arming; empty: it need not
 
     @property
     def name(self) -> str:

@@ -37,6 +37,8 @@ class IntentFile:
         self.path = path
         self.size = os.fstat(descriptor).st_size
         self._descriptor = descriptor  # holds the lock
+        self._sync_descriptor = -1
+        self._private: mmap.mmap | None = None
         self._mapping: mmap.mmap | None = mmap.mmap(
             descriptor, self.size, mmap.MAP_SHARED | mmap.MAP_POPULATE, protection
         )
@@ -77,13 +79,54 @@ class IntentFile:
 
     def frames(self) -> list[bytes]:
         """The wire frames in order, transport header included: the order log."""
-        return [record["frame"].tobytes()[: int(record["frame_length"])] for record in self.records()]
+        frames = (record["frame"].tobytes()[: int(record["frame_length"])] for record in self.records())
+        return [frame for frame in frames if frame]  # what was learnt from the venue alone has none
 
     @property
     def last_order_id(self) -> int:
         """The highest order id stored; a later run of the day goes on above it."""
         records = self.records()
         return int(records["order_id"].max()) if len(records) else 0
+
+    def promise(self, durability: str) -> None:
+        """Say in the file, and have on disk, what its records are promised from here on: "process" or "power".
+
+        A file in which a sync once failed stays broken. Raises OSError.
+        """
+        page = self._page_view()
+        wanted = lib.INTENT_PROMISE_POWER if durability == "power" else lib.INTENT_PROMISE_PROCESS
+        if int(page["promise"][0]) in (lib.INTENT_PROMISE_BROKEN, wanted):
+            return
+        records = ffi.cast("intent_record *", ffi.cast("uint8_t *", self.pointer) + RECORDS_OFFSET)
+        if durability == "power":
+            for index in range(int(page["count"][0])):
+                records[index].checksum = lib.intent_checksum(ffi.addressof(records[index]))
+            self.sync()
+        page["promise"] = wanted
+        self.sync()
+
+    def number_from(self, *, user_ref: int) -> None:
+        """Give out no number below; before a gateway opens the file."""
+        page = self._page_view()
+        page["next_user_ref"] = max(user_ref, int(page["next_user_ref"][0]))
+
+    def _page_view(self) -> npt.NDArray[Any]:
+        return np.frombuffer(self.mapping, dtype_of("intent_page"), 1, HEADER_SIZE)
+
+    def durable(self) -> tuple[ffi.CData, int, int]:
+        """What gateway_make_durable takes: a private copy of the records, and descriptors with and without O_DSYNC.
+
+        All three are this file's, until it is closed.
+        """
+        self._sync_descriptor = os.open(self.path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._private = mmap.mmap(
+            self._descriptor,
+            self.size,
+            mmap.MAP_PRIVATE | mmap.MAP_POPULATE,
+            mmap.PROT_READ | mmap.PROT_WRITE,
+        )
+        first = ffi.cast("uint8_t *", ffi.from_buffer(self._private)) + RECORDS_OFFSET
+        return ffi.cast("intent_record *", first), self._sync_descriptor, self._descriptor
 
     def sync(self) -> None:
         """Write what is stored to the disk; a store alone survives the process, not the machine."""
@@ -95,6 +138,9 @@ class IntentFile:
             return
         self._buffer = None
         self._mapping = None
+        self._private = None
+        if self._sync_descriptor >= 0:
+            os.close(self._sync_descriptor)
         os.close(self._descriptor)
 
     def __enter__(self) -> Self:
@@ -148,6 +194,7 @@ def _head(mapping: mmap.mmap, *, capacity: int, trading_day: int) -> None:
     page = np.frombuffer(mapping, dtype_of("intent_page"), 1, HEADER_SIZE)
     page["next_user_ref"] = 1
     page["next_expected_sequence"] = 1
+    page["adopts"] = 1
     page["trading_day"] = trading_day
     header = np.zeros(1, dtype_of("segment_header"))
     header["layout_hash"] = layout_hash()
@@ -188,6 +235,13 @@ def open_intents(path: Path, *, capacity: int, trading_day: int = 0) -> IntentFi
         wanted, found = capacity, file.capacity
         file.close()
         raise IntentsError(path, f"holds {found} records, the gateway has tables for {wanted}")
+    if not file.same_boot:
+        file.close()
+        raise IntentsError(
+            path,
+            "is of another boot of this machine: pages of it may be missing",
+            next_step="hotpath run looks after it before the gateway starts",
+        )
     found_day = int(file.page()["trading_day"])
     if trading_day and found_day != trading_day:
         file.close()

@@ -18,6 +18,7 @@ from hotpath.calendar import Calendar
 from hotpath.config import Config, unisolated
 from hotpath.engine import EngineSpec, make_spec
 from hotpath.errors import ConfigError
+from hotpath.power_loss import DayNote, order_ids_above, read_note, take_up, write_note
 from hotpath.stages import intents_path
 
 ROLLS = 8
@@ -39,7 +40,7 @@ def live_spec(config: Config, *, journal: bool = False) -> EngineSpec:
         roll_times_ns=next_rolls(calendar, now_ns),
         journal=journal,
     )
-    return after_earlier_runs(spec, day)
+    return after_earlier_runs(spec, day, now_ns=now_ns)
 
 
 def load_instruments(config: Config) -> refdata.Refdata:
@@ -113,27 +114,43 @@ def next_rolls(calendar: Calendar, time_ns: int) -> tuple[int, ...]:
     return tuple(rolls)
 
 
-def after_earlier_runs(spec: EngineSpec, day: date) -> EngineSpec:
+def after_earlier_runs(spec: EngineSpec, day: date, *, now_ns: int) -> EngineSpec:
     """The spec of a run that follows others of its day.
 
     The intent file remembers them: order ids go on above theirs, and since this run starts without their
     strategies' state, its strategy epoch is a new one, so that no command of it can equal one of theirs.
-    A file of another day is put aside.
+    A file of another day is put aside. After a power loss, see hotpath/power_loss.py.
     """
-    path = intents_path(spec.config)
-    epoch = spec.config.signal.strategy_epoch
-    if path.exists():
-        with intents.read_intents(path) as file:
-            earlier_day = int(file.page()["trading_day"])
-            records = file.records()
-        if earlier_day != day_number(day):
-            path.rename(path.with_name(f"{path.name}.{earlier_day}"))
-        elif len(records):
-            epoch = max(epoch, int(records["id"]["strategy_epoch"].max()) + 1)
-            return dataclasses.replace(
-                spec, order_id_base=int(records["order_id"].max()), strategy_epoch=epoch, trading_day=day_number(day)
-            )
-    return dataclasses.replace(spec, strategy_epoch=epoch, trading_day=day_number(day))
+    path, number = intents_path(spec.config), day_number(day)
+    _put_aside_earlier_day(path, number)
+    note_path = Path(spec.config.engine.state_dir) / f"{spec.name}.day"
+    at_a_venue = spec.config.gateway.kind != "paper"
+    note = read_note(note_path) if at_a_venue else None
+    found = take_up(path, capacity=spec.config.gateway.intents_max, trading_day=number, note=note)
+    epoch, base = spec.config.signal.strategy_epoch, 0
+    if found.records or found.doubtful:
+        epoch, base = max(epoch, found.strategy_epoch + 1), found.last_order_id
+    if found.doubtful and at_a_venue:
+        base = max(base, order_ids_above(now_ns=now_ns, midnight_ns=spec.midnight_ns))
+    if at_a_venue:
+        write_note(note_path, DayNote(trading_day=number, strategy_epoch=epoch, order_id_base=base))
+    return dataclasses.replace(
+        spec,
+        order_id_base=base,
+        strategy_epoch=epoch,
+        trading_day=number,
+        doubt=found.reason if at_a_venue else "",
+    )
+
+
+def _put_aside_earlier_day(path: Path, day: int) -> None:
+    """A file of another trading day than `day`, however whole, is history."""
+    if not path.exists():
+        return
+    with intents.read_intents(path) as file:
+        earlier_day = int(file.page()["trading_day"])
+    if earlier_day != day:
+        path.rename(path.with_name(f"{path.name}.{earlier_day}"))
 
 
 def day_number(day: date) -> int:

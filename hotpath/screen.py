@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ffi import lib
 from hotpath.seat_stat import SeatStat
 from hotpath.stat import EngineStat, EngineView, HopStat, StageStat
 
@@ -29,7 +30,7 @@ WORK = {  # what a stage's events are
     "risk": ("signals", "signals"),
     "gateway": ("commands", "orders"),
 }
-OPTIONAL_HOPS = {"kernel"}  # recorded only where the configuration asks for it
+OPTIONAL_HOPS = {"kernel", "order_sync"}  # recorded only where the configuration asks for it
 HOP_LABELS = {
     "kernel": ("kernel to memory", "dim"),
     "wait": ("wait in packet", "dim"),
@@ -39,6 +40,7 @@ HOP_LABELS = {
     "order_risk": ("order: risk", ""),
     "order_gateway": ("order: gateway", ""),
     "order_path": ("order: T0 to T1", "bold"),
+    "order_sync": ("order: on disk", ""),
     "ack": ("venue's answer", "dim"),
 }
 
@@ -211,6 +213,13 @@ def seat_table(seats: dict[str, SeatStat]) -> Table:
     return table
 
 
+def _intents(promise: int) -> Text:
+    """What an intent survives, where it is not the default: the death of its process."""
+    if promise == lib.INTENT_PROMISE_POWER:
+        return Text("intents on disk first", "green")
+    return Text("a sync of the intents failed", "bold red") if promise == lib.INTENT_PROMISE_BROKEN else Text("")
+
+
 def outcome_table(stat: EngineStat) -> Table:
     """What became of it all, a line for each question."""
     table = Table.grid(padding=(0, 1, 0, 0))
@@ -247,6 +256,7 @@ def outcome_table(stat: EngineStat) -> Table:
             _fact("canceled", count("gateway", "canceled")),
             _fact("open", count("risk", "open_orders")),
             _alarm("of unknown fate", max(0, count("gateway", "unknown") - count("gateway", "settled"))),
+            _intents(count("gateway", "promise")),
         ),
     )
     reasons = list(stat.rejects.items())

@@ -453,7 +453,18 @@ class ProcessStages:
         status = lib.gateway_open(gateway, file.pointer, file.size)
         if status != lib.GATEWAY_OK:
             raise StageError(f"gateway: {intents_path(config)}: its intents contradict each other (status {status})")
+        if not self.replay_gateway:
+            self._promise(gateway, file, config.gateway)
         return gateway
+
+    def _promise(self, gateway: Any, file: intents.IntentFile, config: GatewayConfig) -> None:
+        """What the configuration wants of intents: that they outlive the process, or the machine's power."""
+        try:
+            file.promise(config.durability)
+        except OSError as error:
+            raise StageError(f"gateway: {file.path}: cannot be synced: {error.strerror}") from None
+        if config.durability == "power":
+            lib.gateway_make_durable(gateway, *file.durable())
 
     def _paper(self, config: Config) -> Any:
         settings = self._keep(ffi.new("paper_config *"))

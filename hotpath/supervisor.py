@@ -28,6 +28,7 @@ from typing import Any
 
 from ffi import lib
 from hotpath import strategy_watch
+from hotpath.arming import missing_preconditions
 from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
 from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec
@@ -41,6 +42,7 @@ from hotpath.side_processes import side_processes
 from hotpath.topology import STAGES, page_segment
 
 READY_SECONDS = 30.0
+PRECONDITION_SECONDS = 5.0  # that a start waits for them; afterwards the run goes on unarmed until they hold
 DRAIN_SECONDS = 3.0
 STOP_SECONDS = 5.0
 RESCUE_SECONDS = 8.0  # for a gateway started again to cancel what its predecessor left open
@@ -117,6 +119,8 @@ class Supervisor:
         self.side_processes = side_processes(spec, self.run_path, record=record)
         self._seen_at = self._absent_until = time.monotonic()
         self._armed = False
+        self._killed_here = False
+        self._unarmed_for: list[str] = []  # preconditions that did not hold when the engine should have been armed
         if arm:
             refuse_latched(spec.config)
         self.memory = EngineMemory(spec)
@@ -150,6 +154,27 @@ class Supervisor:
         self._start_sides(around=False)
         awaited = [side.page for side in self.side_processes if side.awaited]
         if ready and self._wait_ready(until, awaited) and self.arm_when_ready and not self.spec.lockstep:
+            self._arm_or_wait(until)
+
+    def _arm_or_wait(self, until: Callable[[], bool]) -> None:
+        """Arm once every precondition holds; after a while say what is missing, and go on looking."""
+        deadline = time.monotonic() + PRECONDITION_SECONDS
+        while (missing := missing_preconditions(self.memory)) and time.monotonic() < deadline and not until():
+            time.sleep(0.005)
+        self._unarmed_for = missing
+        self.notices += [f"not armed: {each}" for each in missing]
+        if not missing:
+            self.arm()
+
+    def _arm_late(self) -> None:
+        """What was missing at the start may hold by now. A kill since then is people's to accept."""
+        if not self._unarmed_for or self._killed_here:
+            return
+        missing = missing_preconditions(self.memory)
+        self.notices += [f"not armed: {each}" for each in missing if each not in self._unarmed_for]
+        self._unarmed_for = missing
+        if not missing:
+            self.notices.append("armed: every precondition holds now")
             self.arm()
 
     def _start_stages(self, name: str, stages: tuple[str, ...]) -> None:
@@ -229,6 +254,7 @@ class Supervisor:
     def kill(self, reason: str, *, latch: bool) -> None:
         """No new order leaves after this; with `latch`, over restarts too."""
         epoch = lib.control_kill(self.memory.control)
+        self._killed_here = True
         if latch:
             self.notices.append(f"killed (epoch {epoch}): {reason}")
             try:
@@ -249,6 +275,7 @@ class Supervisor:
                 if trouble is not None:
                     return self._outcome(trouble, failed=trouble != "finished")
             self._check_journal()
+            self._arm_late()
             bury_coprocesses(self.memory)
             if each is not None:
                 try:

@@ -1,7 +1,7 @@
 """Drives a gateway in tests: rings and pages in files, so that a second process can take up after the
 first, commands made as risk would make them, and time as the test says.
 
-Run as a program it is a gateway process: python -m tests.gateway_driver FOLDER PORT.
+Run as a program it is a gateway process: python -m tests.gateway_driver FOLDER PORT [DURABILITY].
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def make_config(**overrides: Any) -> Any:
 class Gateway:
     """One gateway process's worth of state. Time stands still between turns unless the test moves it."""
 
-    def __init__(self, world: World, config: Any, *, intents_max: int = 4096, paper: Any = ffi.NULL) -> None:
+    def __init__(
+        self, world: World, config: Any, *, intents_max: int = 4096, paper: Any = ffi.NULL, durability: str = "process"
+    ) -> None:
         self.world = world
         self.config = config
         size = lib.gateway_bytes(config)
@@ -149,6 +151,9 @@ class Gateway:
         self.file = open_intents(world.folder / "intents", capacity=intents_max)
         status = lib.gateway_open(self.c, self.file.pointer, self.file.size)
         assert status == lib.GATEWAY_OK, status
+        self.file.promise(durability)
+        if durability == "power":
+            lib.gateway_make_durable(self.c, *self.file.durable())
         self.now_ns = int(lib.clock_now(world.clock))
         self.plan = ffi.new("turn_plan *")
 
@@ -247,10 +252,10 @@ def run_until(condition: Callable[[], bool], step: Callable[[], object], *, seco
         assert time.monotonic() < end, "nothing came of it"
 
 
-def main(folder: str, port: str) -> None:
+def main(folder: str, port: str, durability: str = "process") -> None:
     """A gateway process: turns until killed or told to stop."""
     world = World(Path(folder))
-    gateway = Gateway(world, make_config(session_port=int(port)))
+    gateway = Gateway(world, make_config(session_port=int(port)), durability=durability)
     while not world.control.stop:
         gateway.now_ns = int(lib.clock_now(world.clock))
         if not gateway.turn(advance_ns=0):
@@ -259,4 +264,4 @@ def main(folder: str, port: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

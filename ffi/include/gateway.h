@@ -5,7 +5,8 @@
  *                       socket --> reports --+--> order table --> exec
  *                                                adjust ----------^
  *
- * Invariants: no frame enters the send buffer before its intent is stored; a command_id has at most one
+ * Invariants: no frame enters the send buffer before its intent is stored, and with durable intents none
+ * leaves it before that is on disk; a command_id has at most one
  * intent, ever; an intent found after a death is never sent; a report is published before the intent
  * page's next_expected_sequence passes it. docs/gateway.md says how each case is settled.
  *
@@ -131,6 +132,7 @@ typedef struct {
     uint32_t distrust;     /* 1: a report could not be understood, matched or believed; no new orders */
     uint32_t cancels_waiting; /* 1: cancels were stored while there was no session */
     uint32_t socket;       /* 1: there is a session to serve */
+    uint32_t unsynced_order; /* orders from this index on are not on disk yet; durable intents only */
 } gateway;
 
 /* Bytes that gateway_init needs, 64-byte aligned; 0 when the configuration is out of range. */
@@ -144,5 +146,8 @@ void gateway_plan(gateway *gateway, turn_plan *plan);
 void gateway_expect(const gateway *gateway, const signal_event *intent);
 /* 1 when the turn did something. */
 int gateway_turn(gateway *gateway, const turn_plan *plan);
+/* Records go to disk before their frames leave: gateway.durability = "power". After gateway_open; `records` is a
+ * private copy of the file's, `sync_fd` is opened O_DSYNC, `page_fd` is not. Descriptors stay the caller's. */
+void gateway_make_durable(gateway *gateway, intent_record *records, int sync_fd, int page_fd);
 /* Log out and close. The intent file stays. */
 void gateway_close(gateway *gateway);

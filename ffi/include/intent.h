@@ -3,8 +3,9 @@
  *   | segment_header 128 | intent_page 64 | ... | records from byte 4096: intent_record 192 each |
  *
  * A file on disk, mapped shared and prefaulted, so that a store survives the death of the process that
- * made it (not of the machine: after another boot the venue's own stream is the truth). hotpath/intents.py
- * makes it; the gateway alone writes it. A record's stamp (index + 1) is stored last, with release: a
+ * made it. After another boot the venue's own stream is the truth, unless the store is durable: then records
+ * are also on disk before their frames leave (intent_sync), each with a checksum. hotpath/intents.py
+ * makes the file; the gateway alone writes it. A record's stamp (index + 1) is stored last, with release: a
  * record without its stamp was never sent, one with it may have been and is never sent again.
  *
  * Invariants: records are consecutive from 0; page.count and page.next_user_ref may trail the records
@@ -27,6 +28,9 @@ typedef struct {
     intent_record *records;
     uint64_t capacity;
     uint64_t next; /* index of the next record */
+    uint64_t synced; /* records below are on disk; durable stores only */
+    int sync_fd;     /* of the file, opened O_DSYNC; -1: the store is not durable */
+    int page_fd;     /* of the file, not synced: for what a loss may forget */
 } intent_store;
 
 /* Bytes of a file of so many records; 0 when out of range. */
@@ -39,6 +43,14 @@ intent_record *intent_claim(intent_store *store);
 void intent_commit(intent_store *store);
 /* The venue has answered for the record. */
 void intent_settle(intent_store *store, uint64_t index);
+/* From here on records are kept in `records` (a private copy of the file's) and reach the file by intent_sync
+ * alone: a store into the shared mapping would cost a page fault after each sync, and sync pages beside it. */
+void intent_make_durable(intent_store *store, intent_record *records, int sync_fd, int page_fd);
+/* Write what was committed since the last time through to the disk, in one system call. 0 when the disk failed:
+ * then what reached it is not known, and it is never tried again. */
+int intent_sync(intent_store *store);
+/* Digest of a record as its checksum is defined. */
+uint64_t intent_checksum(const intent_record *record);
 /* Take the venue session: the new fencing epoch. A gateway whose epoch is no longer the page's has
  * been replaced by another and must not send. */
 uint64_t intent_fence(intent_store *store);

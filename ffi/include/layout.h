@@ -826,6 +826,11 @@ enum gateway_counter {
     GATEWAY_REPEATED,       /* reports that the venue sent again under a new number */
     GATEWAY_CORRECTED,
     GATEWAY_OVERFILLS,      /* executions of more than their order had left */
+    GATEWAY_ADOPTED,        /* orders that the venue told of and no intent did, entered into a file begun anew */
+    GATEWAY_SYNCS,          /* writes of intents through to the disk */
+    GATEWAY_SYNC_FAILURES,  /* at most 1: the first one halts */
+    GATEWAY_PROMISE,        /* gauge: enum intent_promise */
+    GATEWAY_ADOPTING,       /* gauge: 1 until what the venue tells of the day is known */
     GATEWAY_COUNTERS
 };
 
@@ -872,6 +877,7 @@ enum hop {
     HOP_ORDER_PATH,    /* T0 to T1 */
     HOP_ACK,      /* frame handed over to the venue's answer in user memory */
     HOP_KERNEL,   /* the kernel's stamp of a packet to its bytes in user memory: before T0 */
+    HOP_ORDER_SYNC, /* frame encoded to its intent on disk, after T1: gateway.durability = "power" alone */
     HOPS_MAX
 };
 
@@ -883,6 +889,13 @@ enum intent_state {
     INTENT_SETTLED   /* the venue has answered for it */
 };
 
+/* What every record of the file has been promised. */
+enum intent_promise {
+    INTENT_PROMISE_PROCESS, /* it survives the process that stored it */
+    INTENT_PROMISE_POWER,   /* it was on disk before its frame left */
+    INTENT_PROMISE_BROKEN   /* a sync failed: no new order until people have seen to the disk */
+};
+
 /* At SEGMENT_HEADER_SIZE of the intent file. */
 typedef struct {
     uint64_t count;                  /* intents stored; record i has stamp i + 1 */
@@ -891,10 +904,12 @@ typedef struct {
     uint64_t fencing_epoch;          /* of the gateway that owns the session */
     char session[16];                /* the venue's session name */
     uint64_t trading_day;            /* yyyymmdd */
-    uint64_t reserved[1];
+    uint32_t adopts;                 /* 1 until the first recovery is complete: what the venue tells of is entered */
+    uint32_t promise;                /* enum intent_promise */
 } intent_page;
 
-/* One order frame, stored before it is sent. `stamp` is stored last, with release. */
+/* One order frame, stored before it is sent. `stamp` is stored last, with release. One that was entered from
+ * the venue's own stream has no frame. */
 typedef struct {
     uint64_t stamp;     /* index + 1, once the record is whole */
     command_id id;
@@ -914,5 +929,6 @@ typedef struct {
     uint16_t reserved0;
     uint8_t frame[FRAME_BYTES_MAX];
     uint64_t sent_time_ns; /* T1: the frame was handed to the session; 0: it was not, or its process died before */
-    uint64_t reserved[2];
+    uint64_t checksum; /* INTENT_PROMISE_POWER: digest of the record with state, sent_time_ns and checksum 0; else 0 */
+    uint64_t reserved[1];
 } intent_record;

@@ -28,6 +28,7 @@ enum session_reason {
     SESSION_SOCKET_ERROR,
     SESSION_SILENT,           /* nothing heard for silence_ns */
     SESSION_MALFORMED,        /* bytes that are no packet */
+    SESSION_NOT_DURABLE,      /* intents could not be written to the disk: what was queued must not leave */
     SESSION_REFUSED = 16,     /* login refused: reason unknown */
     SESSION_NOT_AUTHORISED,   /* 'A' */
     SESSION_NOT_AVAILABLE,    /* 'S': no such session */

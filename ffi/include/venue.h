@@ -45,7 +45,10 @@ typedef struct {
     uint8_t liquidity;
     uint8_t dead;          /* accepted or replaced, and already out of the book */
     uint8_t sized;         /* restated: quantity_lots says what is live now */
-    uint8_t reserved[6];
+    uint8_t side;          /* enum side: accepted, replaced */
+    uint8_t reserved[5];
+    uint64_t order_id;     /* the engine's, where the venue repeats it: 5.0, accepted, replaced, rejected; else 0 */
+    char symbol[8];        /* accepted, replaced: space-padded */
 } venue_report;
 
 /* The message of a command; 0 when the venue cannot express it (price or quantity out of range, blank

@@ -2,7 +2,8 @@
  *
  * One command, in this order, so that a death between any two steps leaves a state that recovery
  * understands: checks | fields and frame into the intent record | kill word once more | stamp |
- * send buffer | order table | (of all) cmd cursor | turn records of the stages before, where they are held | socket.
+ * send buffer | order table | (of all) disk, where intents are durable | cmd cursor | turn records of the stages
+ * before, where they are held | socket.
  */
 #include "gateway.h"
 #include "command_inline.h"
@@ -143,7 +144,7 @@ void gateway_order_set(gateway *self, gateway_order *order, int state) {
 }
 
 /* Enter a stored intent into the tables: at once, or when found after a death. */
-static gateway_order *table_enter(gateway *self, uint32_t record_index) {
+gateway_order *gateway_table_enter(gateway *self, uint32_t record_index) {
     const intent_record *record = &self->intents.records[record_index];
     *index_cell(self, &record->id) = record_index + 1;
     gateway_order *target = record->type == CMD_NEW ? NULL : gateway_order_by_id(self, record->target_order_id);
@@ -244,17 +245,20 @@ static int records_are_sound(const gateway *self) {
 static void mode_publish(gateway *self) {
     int up = !self->socket || (self->session.state == SESSION_UP && self->announced_up);
     uint32_t mode = up && !self->distrust ? MODE_NORMAL : MODE_CANCEL_ONLY;
+    if (self->intents.page->promise == INTENT_PROMISE_BROKEN) mode = MODE_HALTED; /* over restarts, for people to end */
     uint32_t *word = &self->stage.control->mode[TIGHTENER_GATEWAY]; /* written only to change it: every loop reads its line */
     if (__atomic_load_n(word, __ATOMIC_RELAXED) != mode) __atomic_store_n(word, mode, __ATOMIC_RELAXED);
     gateway_counters(self)[GATEWAY_SESSION_UP] = (uint64_t)up;
     gateway_counters(self)[GATEWAY_OPEN_ORDERS] = self->open_count;
+    gateway_counters(self)[GATEWAY_PROMISE] = self->intents.page->promise;
+    gateway_counters(self)[GATEWAY_ADOPTING] = self->intents.page->adopts;
 }
 
 int gateway_open(gateway *self, void *segment, uint64_t bytes) {
     if (intent_attach(&self->intents, segment, bytes) != INTENT_OK) return GATEWAY_BAD_INTENTS;
     if (self->intents.capacity > self->config.orders_max) return GATEWAY_TOO_SMALL;
     if (!records_are_sound(self)) return GATEWAY_BAD_INTENTS;
-    for (uint64_t i = 0; i < self->intents.next; i++) table_enter(self, (uint32_t)i);
+    for (uint64_t i = 0; i < self->intents.next; i++) gateway_table_enter(self, (uint32_t)i);
     intent_page *page = self->intents.page;
     if (page->next_user_ref == 0) page->next_user_ref = 1;
     if (page->next_expected_sequence == 0) page->next_expected_sequence = 1;
@@ -270,6 +274,11 @@ int gateway_open(gateway *self, void *segment, uint64_t bytes) {
     self->announce_down = self->socket && self->exec.next != 0;
     mode_publish(self);
     return GATEWAY_OK;
+}
+
+void gateway_make_durable(gateway *self, intent_record *records, int sync_fd, int page_fd) {
+    intent_make_durable(&self->intents, records, sync_fd, page_fd);
+    self->unsynced_order = self->order_count;
 }
 
 void gateway_close(gateway *self) {
@@ -342,7 +351,7 @@ static int reason_against(const gateway *self, const turn_plan *plan, const cmd_
     if (command->header.type != CMD_NEW && command->header.type != CMD_REPLACE) return REJECT_ENCODING;
     if (plan->killed || command->kill_epoch != plan->kill_epoch) return REJECT_KILLED;
     if (!plan->input_sequence[GATEWAY_INPUT_SESSION]) return REJECT_SESSION_DOWN;
-    if (plan->mode >= MODE_CANCEL_ONLY) return REJECT_MODE;
+    if (plan->mode >= MODE_CANCEL_ONLY || self->intents.page->promise == INTENT_PROMISE_BROKEN) return REJECT_MODE;
     if (command->header.instrument >= self->config.instrument_count) return REJECT_INSTRUMENT;
     if (self->intents.next == self->intents.capacity) return REJECT_INTENTS_FULL;
     if (self->intents.page->next_user_ref > UINT32_MAX) return REJECT_INTENTS_FULL;
@@ -403,7 +412,7 @@ static void record_store(gateway *self, const cmd_event *command, intent_record 
     int up = !self->socket || self->session.state == SESSION_UP;
     if (self->socket && up) session_queue(&self->session, record->frame, record->frame_length);
     uint64_t sent_time_ns = clock_read(self->stage.clock); /* T1 */
-    gateway_order *order = table_enter(self, index);
+    gateway_order *order = gateway_table_enter(self, index);
     self->stage.digest = digest_bytes(self->stage.digest, record->frame, record->frame_length);
     if (up) {
         record->sent_time_ns = sent_time_ns;
@@ -472,6 +481,25 @@ static int command_take(gateway *self, const turn_plan *plan, const cmd_event *c
     return command->header.type == CMD_CANCEL ? cancel_send(self, plan, command) : order_send(self, plan, command);
 }
 
+/* Intents on disk before a byte of their frames leaves, in one system call for all of the turn's. After a failure
+ * what is queued is dropped with the connection: none of it was sent, and recovery finds it so. */
+static void intents_sync(gateway *self, const turn_plan *plan) {
+    intent_store *store = &self->intents;
+    if (store->sync_fd < 0 || store->synced == store->next || store->page->promise == INTENT_PROMISE_BROKEN) return;
+    gateway_counters(self)[GATEWAY_SYSTEM_CALLS]++;
+    if (!intent_sync(store)) {
+        gateway_counters(self)[GATEWAY_SYNC_FAILURES]++;
+        if (self->socket) session_fail(&self->session, SESSION_NOT_DURABLE, plan->now_ns);
+        return;
+    }
+    gateway_counters(self)[GATEWAY_SYNCS]++;
+    uint64_t now_ns = clock_read(self->stage.clock);
+    for (; self->unsynced_order < self->order_count; self->unsynced_order++) {
+        const gateway_order *order = &self->orders[self->unsynced_order];
+        if (order->sent_time_ns) gateway_hop(self, HOP_ORDER_SYNC, order->sent_time_ns, now_ns);
+    }
+}
+
 static void commands_drain(gateway *self, const turn_plan *plan) {
     if (plan->input_sequence[GATEWAY_INPUT_USER_REF] > self->intents.page->next_user_ref)
         self->intents.page->next_user_ref = plan->input_sequence[GATEWAY_INPUT_USER_REF];
@@ -487,6 +515,7 @@ static void commands_drain(gateway *self, const turn_plan *plan) {
         }
         self->cmd.next++;
     }
+    intents_sync(self, plan); /* a command that is read no more must be found in the file */
     ring_release_inline(&self->cmd);
 }
 

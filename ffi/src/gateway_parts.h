@@ -21,6 +21,8 @@ gateway_order *gateway_order_by_id(const gateway *self, uint64_t order_id);
 gateway_order *gateway_order_by_ref(const gateway *self, uint32_t user_ref);
 /* Move an order to a state and keep the counts that go with it. */
 void gateway_order_set(gateway *self, gateway_order *order, int state);
+/* Enter a stored intent into the tables. */
+gateway_order *gateway_table_enter(gateway *self, uint32_t record_index);
 /* The next execution to fill, cleared and headed, or NULL when the ring is full (counted). */
 exec_event *gateway_exec_claim(gateway *self, int type, const gateway_order *order);
 void gateway_exec_commit(gateway *self, exec_event *event);

@@ -203,9 +203,52 @@ static void exec_fill(gateway *self, exec_event *event, const gateway_order *ord
     if (event->price_ticks == 0) event->price_ticks = self->intents.records[order->record].price_ticks;
 }
 
+/* ---- orders that no intent tells of ----------------------------------------------------------------- */
+
+/* The index of a wire symbol; NO_INSTRUMENT when the reference data has none such. */
+static uint32_t instrument_named(const gateway *self, const char *symbol) {
+    char wanted[16] = {0};
+    for (int i = 0; i < 8 && symbol[i] != ' '; i++) wanted[i] = symbol[i];
+    for (uint32_t i = 0; wanted[0] && i < self->config.instrument_count; i++)
+        if (memcmp(self->instruments[i].symbol, wanted, sizeof wanted) == 0) return i;
+    return NO_INSTRUMENT;
+}
+
+static void record_adopt(const gateway *self, intent_record *record, const venue_report *report, uint64_t order_id) {
+    const gateway_order *target = report->previous_ref ? gateway_order_by_ref(self, report->previous_ref) : NULL;
+    memset((uint8_t *)record + sizeof record->stamp, 0, sizeof *record - sizeof record->stamp);
+    record->id.cause_sequence = order_id; /* with INPUT_NONE: no command was ever named so */
+    record->order_id = order_id;
+    record->target_order_id = target ? target->order_id : 0;
+    record->price_ticks = report->price_ticks;
+    record->quantity_lots = report->quantity_lots;
+    record->instrument = report->type == EXEC_REJECTED ? NO_INSTRUMENT : instrument_named(self, report->symbol);
+    record->user_ref = report->user_ref;
+    record->type = target ? CMD_REPLACE : CMD_NEW;
+    record->side = report->side;
+    record->state = INTENT_SETTLED;
+}
+
+/* The intent file was begun anew in the middle of a day (the machine went down, or another one takes over): what
+ * the venue answers for is an order of ours that must be known again. NULL when it cannot be entered in its place. */
+static gateway_order *order_adopt(gateway *self, const venue_report *report) {
+    if (!self->intents.page->adopts || self->session.state != SESSION_RECOVERING || !is_answer(report->type)) return NULL;
+    uint64_t order_id = report->order_id ? report->order_id : report->user_ref; /* 4.2 does not repeat ours */
+    const gateway_order *last = self->order_count ? &self->orders[self->order_count - 1] : NULL;
+    if (report->user_ref == 0 || (last && (order_id <= last->order_id || report->user_ref <= last->user_ref))) return NULL;
+    intent_record *record = intent_claim(&self->intents);
+    if (!record) return NULL;
+    record_adopt(self, record, report, order_id);
+    if (record->instrument == NO_INSTRUMENT && report->type != EXEC_REJECTED) return NULL; /* no position could count it */
+    intent_commit(&self->intents);
+    gateway_counters(self)[GATEWAY_ADOPTED]++;
+    return gateway_table_enter(self, (uint32_t)self->intents.next - 1);
+}
+
 /* 0 when there was no room: nothing has changed and the report comes again. */
 static int report_take(gateway *self, const venue_report *report, uint64_t sequence) {
     gateway_order *order = gateway_order_by_ref(self, report->user_ref);
+    if (!order) order = order_adopt(self, report);
     int silent = sequence < self->published_sequence;
     int repeated = order && is_repeated(self, order, report);
     int type = repeated ? EXEC_REPEATED : report->type;
@@ -403,6 +446,7 @@ static void recovery_finish(gateway *self, uint64_t now_ns) {
     if (!session_announce_up(self)) return;
     session_raise(&self->session);
     self->recovery = RECOVERY_NONE;
+    self->intents.page->adopts = 0;
     if (self->cancels_waiting) gateway_sweep_start(self, 0);
     self->cancels_waiting = 0;
 }

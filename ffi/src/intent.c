@@ -5,7 +5,9 @@
  * record whose frame was not yet written.
  */
 #include "intent.h"
+#include "digest.h"
 #include <string.h>
+#include <unistd.h>
 
 #define RECORDS_MAX ((uint64_t)1 << 28)
 
@@ -50,6 +52,7 @@ int intent_attach(intent_store *store, void *segment, uint64_t bytes) {
     store->page = (intent_page *)((uint8_t *)segment + SEGMENT_HEADER_SIZE);
     store->records = (intent_record *)((uint8_t *)segment + INTENT_RECORDS_OFFSET);
     store->capacity = ((const segment_header *)segment)->capacity;
+    store->sync_fd = -1;
     return scan(store);
 }
 
@@ -59,13 +62,57 @@ intent_record *intent_claim(intent_store *store) {
 
 void intent_commit(intent_store *store) {
     intent_record *record = &store->records[store->next++];
+    if (record->type != CMD_CANCEL) store->page->next_user_ref = (uint64_t)record->user_ref + 1;
+    if (store->sync_fd >= 0) { /* private until it is synced */
+        record->stamp = store->next;
+        record->checksum = intent_checksum(record);
+        return;
+    }
     __atomic_store_n(&record->stamp, store->next, __ATOMIC_RELEASE); /* I1 */
     store->page->count = store->next;
-    if (record->type != CMD_CANCEL) store->page->next_user_ref = (uint64_t)record->user_ref + 1;
+}
+
+/* Not worth a sync: after a loss the venue is asked again. */
+static void state_write(const intent_store *store, uint64_t index) {
+    const uint8_t *state = &store->records[index].state;
+    uint64_t offset = INTENT_RECORDS_OFFSET + (uint64_t)(state - (const uint8_t *)store->records);
+    if (index < store->synced && pwrite(store->page_fd, state, 1, (off_t)offset) != 1) return;
 }
 
 void intent_settle(intent_store *store, uint64_t index) {
-    if (index < store->next) store->records[index].state = INTENT_SETTLED;
+    if (index >= store->next || store->records[index].state == INTENT_SETTLED) return;
+    store->records[index].state = INTENT_SETTLED;
+    if (store->sync_fd >= 0) state_write(store, index);
+}
+
+uint64_t intent_checksum(const intent_record *record) {
+    intent_record plain = *record;
+    plain.checksum = 0;
+    plain.state = 0;
+    plain.sent_time_ns = 0;
+    return digest_bytes(0, &plain, sizeof plain);
+}
+
+void intent_make_durable(intent_store *store, intent_record *records, int sync_fd, int page_fd) {
+    store->records = records;
+    store->synced = store->next;
+    store->sync_fd = sync_fd;
+    store->page_fd = page_fd;
+}
+
+int intent_sync(intent_store *store) {
+    if (store->sync_fd < 0 || store->synced == store->next) return 1;
+    if (store->page->promise == INTENT_PROMISE_BROKEN) return 0;
+    uint64_t bytes = (store->next - store->synced) * sizeof(intent_record);
+    uint64_t offset = INTENT_RECORDS_OFFSET + store->synced * sizeof(intent_record);
+    ssize_t written = pwrite(store->sync_fd, &store->records[store->synced], bytes, (off_t)offset);
+    if (written != (ssize_t)bytes) {
+        store->page->promise = INTENT_PROMISE_BROKEN;
+        return 0;
+    }
+    store->synced = store->next;
+    store->page->count = store->next;
+    return 1;
 }
 
 uint64_t intent_fence(intent_store *store) {

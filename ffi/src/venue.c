@@ -135,6 +135,16 @@ static uint8_t canonical_type(uint8_t type) {
     }
 }
 
+/* What order_text wrote; 0 when somebody else wrote it. */
+static uint64_t order_number(const char *text, uint32_t size) {
+    uint64_t number = 0;
+    for (uint32_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9') return 0;
+        number = number * 10 + (uint64_t)(text[i] - '0');
+    }
+    return number;
+}
+
 int venue_decode_report(const venue_terms *terms, const uint8_t *bytes, uint32_t length, venue_report *report) {
     const protocol *wire = protocol_of(terms);
     ouch_report wire_report;
@@ -158,5 +168,8 @@ int venue_decode_report(const venue_terms *terms, const uint8_t *bytes, uint32_t
     report->liquidity = wire_report.liquidity;
     report->dead = wire_report.state == 'D';
     report->sized = wire_report.type == 'M';
+    report->side = wire_report.side == 'B' ? SIDE_BUY : SIDE_SELL;
+    report->order_id = order_number(wire_report.cl_ord_id, sizeof wire_report.cl_ord_id);
+    memcpy(report->symbol, wire_report.symbol, sizeof report->symbol);
     return VENUE_OK;
 }

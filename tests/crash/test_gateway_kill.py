@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from ffi import lib
 from tests.gateway_driver import Risk, World, run_until
 from tests.scripted_venue import ScriptedVenue
@@ -25,18 +27,20 @@ ROUNDS = 200 if os.environ.get("HOTPATH_SOAK") else 12
 SEED = 20261121
 
 
-def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "tests.gateway_driver", str(folder), str(port)], cwd=REPOSITORY)
+def start(folder: Path, port: int, durability: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.gateway_driver", str(folder), str(port), durability]
+    return subprocess.Popen(command, cwd=REPOSITORY)
 
 
-def test_gateway_killed_at_random_moments(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_gateway_killed_at_random_moments(tmp_path: Path, durability: str) -> None:
     chance = random.Random(SEED)
     world = World(tmp_path, ring_capacity=4096, exec_capacity=4096)
     venue, risk = ScriptedVenue(), Risk(world)
     commands = 0
     for _ in range(ROUNDS):
         logins = len(venue.logins)
-        process = start(tmp_path, venue.port)
+        process = start(tmp_path, venue.port, durability)
         try:
             run_until(logged_in_since(venue, logins), venue.pump)
             # From before the session is up to the middle of a burst.
@@ -54,7 +58,7 @@ def test_gateway_killed_at_random_moments(tmp_path: Path) -> None:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
         risk.read()
-    process = start(tmp_path, venue.port)
+    process = start(tmp_path, venue.port, durability)
     try:
         count = len(risk.of_type(lib.EXEC_SESSION_UP))
         run_until(lambda: len(risk.of_type(lib.EXEC_SESSION_UP)) > count, venue.pump)
