@@ -42,6 +42,8 @@ class Child:
     failures: int = 0  # in a row, none of them after SETTLED_SECONDS
     restart_at: float | None = None  # monotonic seconds; None: it runs
     left: bool = False  # it is dead and stays so
+    rebuilds: bool = False  # the next one to start takes up its predecessor's state
+    noticed_ns: int = 0  # engine clock at which its last death was noticed
     process: subprocess.Popen[bytes] = field(init=False)  # the last one started
 
     def start(self) -> None:

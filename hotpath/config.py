@@ -76,7 +76,10 @@ class EngineConfig(Section, frozen=True):
     lock_memory: bool = True
     calendar: str = ""  # of the reference data; empty: the only one there
     trading_date: Annotated[str, Meta(pattern=r"^(auto|\d{4}-\d{2}-\d{2})$")] = "auto"
-    restarts_max: WholeInt = 5  # of the gateway, and of each strategy that may be; another stage's death ends the run
+    on_crash: Literal["recover", "end"] = (
+        "recover"  # a stage's process died: rebuild it from the journal, or end killed
+    )
+    restarts_max: WholeInt = 5  # of each process of the path, and of each strategy that may be
     hang_ms: Milliseconds = 5000  # a process without a heartbeat for so long counts as hung
 
 
@@ -101,8 +104,7 @@ class FeedConfig(Section, frozen=True):
     """[feed]: where market data comes from, and how many live orders the book holds."""
 
     kind: Literal["mold", "file", "pcap", "zmq", "none"] = "none"  # zmq: senders push it, see [ingress]
-    # mold: MoldUDP64 over UDP; a multicast address is joined on `interface`
-    address: Host = "127.0.0.1"
+    address: Host = "127.0.0.1"  # mold: MoldUDP64 over UDP; a multicast address is joined on `interface`
     port: Port = 26400
     interface: Host = "127.0.0.1"
     b_address: str = ""  # of the second line, which carries the same packets; empty: there is none
@@ -114,8 +116,7 @@ class FeedConfig(Section, frozen=True):
     rerequest2_port: Port = 26411
     request_tries: Annotated[int, Meta(ge=1, le=1000)] = 3  # without an answer, before the other server is asked
     session: Annotated[str, Meta(max_length=10)] = ""  # empty: the first one heard
-    # file: length-prefixed ITCH; pcap: a capture of MoldUDP64 packets
-    path: str = ""
+    path: str = ""  # file: length-prefixed ITCH; pcap: a capture of MoldUDP64 packets
     pcap_ports: Annotated[list[Port], Meta(max_length=2)] = field(default_factory=list)  # lines A and B; empty: found
     pace: Literal["flat", "recorded", "rate"] = "recorded"
     speed: Annotated[float, Meta(gt=0, le=1e6)] = 1.0  # times the recorded pace

@@ -22,6 +22,7 @@
     │   └── NonsenseError          70   it asked for what no sane strategy asks for: it is cut off
     ├── VenueError                 69   the venue cannot be reached or refuses the session
     └── StageError                 70   a stage failed, or did not start or stop in time
+        └── RecoveryError          76   a dead stage's state cannot be made again, or differs from what it did
 
 The numbers are exit codes, after BSD's sysexits.h. An error says what was found and what was wanted;
 `next_step` says what to do about it, and the command line prints it below the message.
@@ -164,3 +165,9 @@ class StageError(HotpathError):
     """A stage failed, or did not start or stop in time."""
 
     exit_code = 70
+
+
+class RecoveryError(StageError):
+    """A dead stage's state cannot be made again, or what was made again differs from what the stage did."""
+
+    exit_code = 76

@@ -1,8 +1,10 @@
-"""One process of a running engine: ``python -m hotpath.stage_process PROCESS RUN_FILE [STAGE,...]``.
+"""One process of a running engine: ``python -m hotpath.stage_process PROCESS RUN_FILE STAGE,... [JOURNAL TIMES]``.
 
 Started by the supervisor. It prepares the machine for its loop (processor, memory, scheduler, garbage
 collector), binds its stages, and then stays in C but for a look at its signals every slice. It imports
-little: nothing of the command line, of gRPC or of research.
+little: nothing of the command line, of gRPC or of research. With the folder of a JOURNAL it takes the place of a
+process that died, and makes its stages again before it goes on (hotpath/recovery.py); TIMES are "NOTICED,STARTED":
+when the death was noticed and when this process was started, on the engine clock.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import dataclasses
 import os
 import signal
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -31,7 +35,17 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     _told_to_stop = True
 
 
-def run_process(process: str, run_path: Path, only: tuple[str, ...] = ()) -> int:
+@dataclass(frozen=True)
+class Succession:
+    """What a process needs that takes the place of a dead one; instants of the engine clock."""
+
+    journal: Path
+    noticed_ns: int
+    started_ns: int
+    entered_ns: int = field(default_factory=time.monotonic_ns)  # monotonic: the successor's imports are done
+
+
+def run_process(process: str, run_path: Path, only: tuple[str, ...] = (), succession: Succession | None = None) -> int:
     """Run one process until the engine stops. Returns its exit code: 0, or 70 when a stage failed.
 
     `only` names the stages of its place that are wanted, by default all of them.
@@ -44,6 +58,8 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = ()) -> int
     if only:
         place = dataclasses.replace(place, stages=tuple(stage for stage in place.stages if stage in only))
     stages = ProcessStages(spec, place, run_epoch=run.run_epoch, messages_per_round=run.messages_per_round)
+    if succession is not None:
+        _succeed(stages, succession)
     host.prepare(place, spec.config.engine)
     host.freeze_garbage()
     _announce(stages, lib.STAGE_READY)
@@ -56,6 +72,16 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = ()) -> int
     _announce(stages, lib.STAGE_FAILED if failed else lib.STAGE_STOPPED)
     stages.close()
     return 70 if failed else 0
+
+
+def _succeed(stages: ProcessStages, succession: Succession) -> None:
+    """Make the stages again as they were. Raises RecoveryError."""
+    from hotpath.recovery import Past, Phases, rebuild_stages
+
+    phases = Phases(stages.duty.clock, noticed_ns=succession.noticed_ns, started_ns=succession.started_ns)
+    phases.split(lib.RESTART_START, lib.RESTART_ATTACH, last_ns=time.monotonic_ns() - succession.entered_ns)
+    past = Past(stages.spec, run_epoch=stages.run_epoch, folder=succession.journal)
+    rebuild_stages(stages, past, phases)
 
 
 def _leave_killed(stages: ProcessStages) -> None:
@@ -79,9 +105,14 @@ def _announce(stages: ProcessStages, state: int) -> None:
 
 def main(arguments: list[str]) -> int:
     """Entry point; errors go to standard error, which the supervisor keeps as the process's log."""
-    process, run_path, *only = arguments
+    process, run_path, *rest = arguments
+    only = tuple(rest[0].split(",")) if rest else ()
+    succession = None
+    if len(rest) == 3:
+        noticed, _, started = rest[2].partition(",")
+        succession = Succession(Path(rest[1]), int(noticed), int(started))
     try:
-        return run_process(process, Path(run_path), tuple(only[0].split(",")) if only else ())
+        return run_process(process, Path(run_path), only, succession)
     except HotpathError as error:
         print(f"{process}: {error}", file=sys.stderr)
         if error.next_step:

@@ -5,9 +5,11 @@
 What it does when a process of the path dies:
 
     gateway alone       restarted with back-off; it recovers from its intent file and the venue's stream
-    any other stage     the run ends killed: new orders stop, open orders are cancelled, the latch is set
-                        (until a journal can rebuild a stage's state, there is nothing to restart it from);
-                        where the gateway died with it, one is started again for the cancels alone
+    any other stage     with a journal: restarted with back-off; its successor makes its state again from what is
+                        recorded (hotpath/recovery.py). Until it has, orders are only cancelled.
+                        Without a journal, with engine.on_crash = "end", after engine.restarts_max restarts, or when
+                        what was made again differs: the run ends killed: new orders stop, open orders are cancelled,
+                        the latch is set; where the gateway died with it, one is started again for the cancels alone
 
 Whatever else goes wrong while orders may leave (the machine starts no process, a disk is full) ends the run in the
 same way. Only when the supervisor itself is killed do its children end by themselves.
@@ -27,12 +29,13 @@ from types import FrameType
 from typing import Any
 
 from ffi import lib
+from ffi.dtypes import enum_names
 from hotpath import strategy_watch
 from hotpath.arming import missing_preconditions
 from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
 from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec
-from hotpath.errors import ConfigError, StageError
+from hotpath.errors import ConfigError, RecoveryError, StageError
 from hotpath.holders import Hold, engine_lock, hold
 from hotpath.journal.watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
@@ -49,7 +52,7 @@ RESCUE_SECONDS = 8.0  # for a gateway started again to cancel what its predecess
 WATCH_SECONDS = 0.05
 ABSENT_SECONDS = 1.0  # a round this late: the supervisor itself did not run, and saw no heartbeat either
 TOLD_ONE_BY_ONE = 5  # restarts of a side process; later ones are told when their number has doubled
-RESTARTABLE = ("gateway",)
+RESTARTABLE = ("gateway",)  # by itself, from its own memory
 
 
 @dataclass
@@ -111,6 +114,7 @@ class Supervisor:
         self.spec = spec
         self.arm_when_ready = arm
         self.messages_per_round = messages_per_round
+        self.record = record
         self.state_dir = Path(spec.config.engine.state_dir)
         self.latch_path = latch_path(spec.config)
         self.children: dict[str, Child] = {}
@@ -121,6 +125,7 @@ class Supervisor:
         self._armed = False
         self._killed_here = False
         self._unarmed_for: list[str] = []  # preconditions that did not hold when the engine should have been armed
+        self._away: dict[str, float] = {}  # processes of the path that are being made again, since when
         if arm:
             refuse_latched(spec.config)
         self.memory = EngineMemory(spec)
@@ -199,6 +204,9 @@ class Supervisor:
             page.heartbeat_time_ns = 0
             lib.stage_announce(page, lib.STAGE_STARTING, 0, 0)
         child.without = self._secrets_of_others(child)
+        if child.rebuilds:
+            times = f"{child.noticed_ns},{self._now_ns()}"
+            child.command = [*child.command[:4], str(self.record), times]
         child.start()
         self.children[child.name] = child
 
@@ -274,6 +282,7 @@ class Supervisor:
                 trouble = self._check(child)
                 if trouble is not None:
                     return self._outcome(trouble, failed=trouble != "finished")
+            self._check_away()
             self._check_journal()
             self._arm_late()
             bury_coprocesses(self.memory)
@@ -369,12 +378,58 @@ class Supervisor:
             return None
         what = f"process {child.name} {what}"
         limit = self.spec.config.engine.restarts_max
-        if child.stages == RESTARTABLE and child.restarts < limit:
+        alone = child.stages == RESTARTABLE
+        if (alone or self._can_rebuild(child)) and child.restarts < limit:
+            if not alone:
+                self._set_aside(child)
             delay = child.restart_later()
             self.notices.append(f"{what}; restart {child.restarts} of {limit} in {delay:g} s")
             return None
+        if child.name in self._away:
+            lib.control_mode(self.memory.control, lib.TIGHTENER_SUPERVISOR, lib.MODE_HALTED)
         self.kill(what, latch=True)
         return what
+
+    # ---- stages that are made again ----------------------------------------------------------------
+
+    def _now_ns(self) -> int:
+        return int(lib.clock_now(self.memory.segments["clock"].cast("clock_page *")))
+
+    def _can_rebuild(self, child: Child) -> bool:
+        """Whether a successor can make its stages again: from a journal that lives, and that did not contradict it."""
+        journal = self.children.get("journal")
+        if self.record is None or journal is None or journal.left or self.spec.lockstep:
+            return False
+        refused = child.name in self._away and child.exit_code() == RecoveryError.exit_code
+        return self.spec.config.engine.on_crash == "recover" and not refused
+
+    def _set_aside(self, child: Child) -> None:
+        """Nothing new is ordered while a stage is away; cancels pass, as far as those stages that are here can."""
+        child.rebuilds = True
+        child.noticed_ns = self._now_ns()
+        self._away.setdefault(child.name, time.monotonic())
+        lib.control_mode(self.memory.control, lib.TIGHTENER_SUPERVISOR, lib.MODE_CANCEL_ONLY)
+
+    def _check_away(self) -> None:
+        """Those that have made their stages again are back; with the last of them orders may leave as before."""
+        for name, since in list(self._away.items()):
+            child = self.children[name]
+            if child.restart_at is not None or not all(self._ready(page) for page in self._pages(child)):
+                continue
+            del self._away[name]
+            self.notices.append(f"process {name} is back after {time.monotonic() - since:.2f} s: {self._phases(child)}")
+            if not self._away:
+                lib.control_mode(self.memory.control, lib.TIGHTENER_SUPERVISOR, lib.MODE_NORMAL)
+
+    def _phases(self, child: Child) -> str:
+        """What the time of its restart went to."""
+        page = self._page(self._pages(child)[0])
+        names = enum_names("restart_phase")
+        spans = (
+            f"{names[index].removeprefix('RESTART_').lower()} {page.restart_ns[index] / 1e6:.0f} ms"
+            for index in range(lib.RESTART_PHASES)
+        )
+        return f"{page.restart_turns} turns made again; {', '.join(spans)}"
 
     def _side_lost(self, child: Child, what: str) -> None:
         """The policy of its row; none ends the run."""

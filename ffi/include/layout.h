@@ -24,6 +24,7 @@
 #define RING_GATES_MAX 8       /* gating readers of one ring */
 #define INPUTS_MAX 5           /* words of a plan: input rings of one stage, and how far it may publish */
 #define COUNTERS_MAX 128       /* counters of one stage */
+#define RESTART_SLOTS 8        /* words for the phases of a restart */
 #define INSTRUMENTS_MAX 65536
 #define NO_INSTRUMENT 4294967295 /* an event of the market, not of an instrument */
 #define RAW_BYTES_MAX 64         /* venue bytes in one raw slot; a longer message takes several */
@@ -513,6 +514,30 @@ enum stage_state {
     STAGE_FAILED
 };
 
+/* All that a turn may see of the world beside its events (stage.h). */
+typedef struct {
+    uint64_t now_ns;
+    uint64_t input_sequence[INPUTS_MAX]; /* drain each input up to here, exclusive */
+    uint32_t kill_epoch;
+    uint32_t limits_version;
+    uint32_t model_generation;
+    uint16_t weights_version;
+    uint8_t mode;   /* enum trading_mode in force */
+    uint8_t killed;
+} turn_plan;
+
+/* What a stage's process that took a dead one's place spent its time on. */
+enum restart_phase {
+    RESTART_WAIT,   /* from the death's being noticed to the start: the back-off */
+    RESTART_START,  /* the process and its imports */
+    RESTART_ATTACH, /* segments, books, sockets */
+    RESTART_READ,   /* the journal, opened and found to be whole */
+    RESTART_REPLAY, /* every recorded turn, digest by digest */
+    RESTART_FINISH, /* the turn that was cut off, and what stands in the rings compared */
+    RESTART_RESUME, /* the front ends: where the world is to be taken up */
+    RESTART_PHASES
+};
+
 /* At SEGMENT_HEADER_SIZE of a stage's own segment; its counters follow at the next line. */
 typedef struct {
     uint64_t heartbeat_time_ns; /* of the last turn, idle or not */
@@ -525,6 +550,11 @@ typedef struct {
     uint32_t error;             /* enum stage_error, when STAGE_FAILED */
     uint64_t reserved[2];
     uint64_t counter[COUNTERS_MAX]; /* by the stage's own enum: feed_counter, signal_counter, ... */
+    turn_plan plan;                 /* of the turn being made, or of the next one */
+    uint64_t restart_ns[RESTART_SLOTS]; /* by enum restart_phase: of the last time that the stage was rebuilt */
+    uint64_t restart_turns;         /* replayed then */
+    uint64_t restarts;              /* times that it was */
+    uint64_t restart_reserved[6];
 } stage_page;
 
 /* Lockstep: the baton names whose turn it is; it counts up without wrapping. The places of a round: the feed, the

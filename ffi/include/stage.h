@@ -5,6 +5,11 @@
  * stage's own state, and of nothing else. A live engine plans from the world; replay reads the plans
  * from the recorded turn records. A turn that consumed or published something publishes its record.
  *
+ * A live plan is written into the stage's page, where it survives the process: a turn that was cut off before
+ * its record is then run again by the very plan that it had (rebuild.h). The plan needs no seal of its own:
+ * whatever a turn leaves behind (an output, a cursor) is stored with release after its plan, and the next plan
+ * is begun after the record. Where the turn left nothing, nobody needs its plan.
+ *
  *   feed     raw            -> norm
  *   signal   norm exec      -> signal
  *   risk     norm exec signal -> cmd
@@ -15,17 +20,6 @@
 #include "ring.h"
 
 #define ROLLS_AHEAD 8 /* rolls of the trading day that a stage knows of */
-
-typedef struct {
-    uint64_t now_ns;
-    uint64_t input_sequence[INPUTS_MAX]; /* drain each input up to here, exclusive */
-    uint32_t kill_epoch;
-    uint32_t limits_version;
-    uint32_t model_generation;
-    uint16_t weights_version;
-    uint8_t mode;   /* enum trading_mode in force */
-    uint8_t killed;
-} turn_plan;
 
 /* Private to the process that runs the stage; the pages are the mapped segments' bodies. */
 typedef struct {

@@ -10,22 +10,26 @@
 
 /* ---- one stage, one turn ------------------------------------------------------------------------ */
 
-static int feed_step(feed_stage *feed, turn_plan *plan) {
+static int feed_step(feed_stage *feed) {
+    turn_plan *plan = &feed->stage.page->plan;
     feed_plan(feed, plan);
     return feed_turn(feed, plan);
 }
 
-static int signal_step(signal_stage *signal, turn_plan *plan) {
+static int signal_step(signal_stage *signal) {
+    turn_plan *plan = &signal->stage.page->plan;
     signal_plan(signal, plan);
     return signal_turn(signal, plan);
 }
 
-static int risk_step(risk_stage *risk, turn_plan *plan) {
+static int risk_step(risk_stage *risk) {
+    turn_plan *plan = &risk->stage.page->plan;
     risk_plan(risk, plan);
     return risk_turn(risk, plan);
 }
 
-static int gateway_step(gateway *gateway, turn_plan *plan) {
+static int gateway_step(gateway *gateway) {
+    turn_plan *plan = &gateway->stage.page->plan;
     gateway_plan(gateway, plan);
     return gateway_turn(gateway, plan);
 }
@@ -41,12 +45,11 @@ static stage_context *context(const duty *duty, int stage) {
 }
 
 static int step(duty *duty, int stage) {
-    turn_plan plan;
     switch (stage) {
-    case STAGE_FEED: return feed_step(duty->feed, &plan);
-    case STAGE_SIGNAL: return signal_step(duty->signal, &plan);
-    case STAGE_RISK: return risk_step(duty->risk, &plan);
-    default: return gateway_step(duty->gateway, &plan);
+    case STAGE_FEED: return feed_step(duty->feed);
+    case STAGE_SIGNAL: return signal_step(duty->signal);
+    case STAGE_RISK: return risk_step(duty->risk);
+    default: return gateway_step(duty->gateway);
     }
 }
 
@@ -74,7 +77,7 @@ static int failed(const duty *duty) {
 /* One look at the world serves every stage of the loop: four would cost more than four idle turns. The
  * gateway looks at the kill word itself again before each order. Turn records are held until the loop's
  * orders are stored and framed: the gateway publishes them before its socket sends, and a loop without orders
- * at its end. Its own comes last, of a plan that it has on its stack. */
+ * at its end. Its own comes last, and at once. */
 static void loop_share(duty *duty, const turn_plan *seen) {
     for (int stage = 0; stage < STAGES_MAX; stage++) {
         stage_context *own = context(duty, stage);
@@ -86,10 +89,10 @@ static void loop_share(duty *duty, const turn_plan *seen) {
 }
 
 /* A new intent is an order in a moment: what its last hop will touch is on its way while risk decides. */
-static int signal_step_ahead(duty *duty, turn_plan *plan) {
+static int signal_step_ahead(duty *duty) {
     signal_stage *signal = duty->signal;
     uint64_t before = signal->signal.next;
-    int busy = signal_step(signal, plan);
+    int busy = signal_step(signal);
     if (signal->signal.next == before || !duty->gateway) return busy;
     const ring_writer *intents = &signal->signal;
     gateway_expect(duty->gateway, (const signal_event *)ring_slot(intents->slots, before, intents->mask, intents->slot_shift));
@@ -97,13 +100,12 @@ static int signal_step_ahead(duty *duty, turn_plan *plan) {
 }
 
 static int all_step(duty *duty) {
-    turn_plan feed, signal, risk, gateway;
     int busy = 0;
     stage_look(duty->clock, duty->control, &duty->seen);
-    if (duty->feed) busy |= feed_step(duty->feed, &feed);
-    if (duty->signal) busy |= signal_step_ahead(duty, &signal);
-    if (duty->risk) busy |= risk_step(duty->risk, &risk);
-    if (duty->gateway) busy |= gateway_step(duty->gateway, &gateway);
+    if (duty->feed) busy |= feed_step(duty->feed);
+    if (duty->signal) busy |= signal_step_ahead(duty);
+    if (duty->risk) busy |= risk_step(duty->risk);
+    if (duty->gateway) busy |= gateway_step(duty->gateway);
     if (!busy) return 0;
     if (duty->feed) stage_record_held(&duty->feed->stage);
     if (duty->signal) stage_record_held(&duty->signal->stage);

@@ -46,6 +46,10 @@ SIZE(lockstep_page, CACHE_LINE_SIZE);
 SIZE(intent_page, CACHE_LINE_SIZE);
 SIZE(intent_record, 3 * CACHE_LINE_SIZE);
 AT(stage_page, counter, CACHE_LINE_SIZE);
+/* A plan is written in every turn: into one line, that no other word shares. */
+SIZE(turn_plan, CACHE_LINE_SIZE);
+_Static_assert(offsetof(stage_page, plan) % CACHE_LINE_SIZE == 0, "the plan has a line of its own");
+_Static_assert((int)RESTART_PHASES <= RESTART_SLOTS, "a word for each phase");
 
 /* Front end, supervisor and whoever reads the terms: a line for each writer. */
 SIZE(seat_client_page, CACHE_LINE_SIZE);
