@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 C_FILES      := $(wildcard ffi/src/*.c ffi/src/*.h ffi/include/*.h)
 PYTHON_ROOMS := $(wildcard ffi hotpath control/hotctl research/hotlab bench tests)
 
-.PHONY: help setup build demo test soak faults fuzz bench latency profile scale peers lint fmt clean host-check
+.PHONY: help setup build demo test soak faults crash fuzz bench latency profile scale peers lint fmt clean host-check
 
 help: ## this list
 	@echo "hotpath: a shared-memory, low-latency co-process engine for trading"
@@ -62,6 +62,9 @@ soak: build ## the long versions of the tests
 
 faults: build ## every misbehaviour of the venue simulator, 100 times each, against real engines
 	python -m tests.faults $(FAULTS_ARGS)
+
+crash: build ## processes of running engines killed at random instants (SEED=1 KILLS=60), judged by the venue's wire and ledger
+	python -m tests.crash.campaign --seed $(or $(SEED),1) --kills $(or $(KILLS),60) $(CRASH_ARGS)
 
 fuzz: build ## ten million mutated packets through each thing that reads bytes from outside, under sanitizers
 	python -m tests.fuzz $(FUZZ_ARGS)

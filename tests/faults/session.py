@@ -135,7 +135,7 @@ def control(port: int, command: str) -> dict[str, Any]:
     raise CaseFailedError(f"the simulator did not answer {command!r} in {CONTROL_TRIES} s")
 
 
-def _venue_config(case: Case, seed: int, folder: Path) -> Any:
+def venue_of(case: Case, seed: int, folder: Path) -> Any:
     config = simulator_config(DemoOptions(seed=seed, instruments=INSTRUMENTS, rate_per_second=RATE_PER_SECOND))
     account = AccountConfig(username=USERNAME, protocol=case.protocol, cancel_on_disconnect=False)  # type: ignore[arg-type]
     changes: dict[str, Any] = {
@@ -164,7 +164,7 @@ def _feed_keys(ready: dict[str, Any], password_file: str) -> dict[str, Any]:
     return keys
 
 
-def _engine_config(case: Case, name: str, ready: dict[str, Any], folder: Path) -> Config:
+def engine_of(case: Case, name: str, ready: dict[str, Any], folder: Path) -> Config:
     busy = busy_config(signal={"cooldown_ms": 10, "order_life_ms": 200, "style": "join", "answer_timeout_ms": 200})
     config = demo_config(DemoOptions(topology="fused"), ready, folder, intents_dir=folder)
     sections: dict[str, dict[str, Any]] = {
@@ -187,7 +187,7 @@ def _injections(case: Case, port: int, command: str = "faults") -> int:
     return sum(n for name, n in found.items() if not case.counted or name in case.counted)
 
 
-def _settled(engine: EngineProcess) -> bool:
+def settled(engine: EngineProcess) -> bool:
     stat = engine.look()
     return bool(stat and stat.counter("gateway", "session_up") and not stat.counter("feed", "stale"))
 
@@ -210,7 +210,7 @@ def _drive(case: Case, wanted: int, engine: EngineProcess, venue: RunningSimulat
     while control(port, "calm")["held"] and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(case.calm_seconds)
-    while case.settles and not _settled(engine):
+    while case.settles and not settled(engine):
         if time.monotonic() > deadline or engine.process.poll() is not None:
             raise CaseFailedError(f"the engine did not get over it: {engine.errors().strip()[-400:]}")
         time.sleep(0.02)
@@ -218,7 +218,7 @@ def _drive(case: Case, wanted: int, engine: EngineProcess, venue: RunningSimulat
     engine.wait(seconds=30)
 
 
-def _end(engine: EngineProcess) -> None:
+def end_engine(engine: EngineProcess) -> None:
     """A run that failed leaves neither processes nor memory behind."""
     if engine.process.poll() is None:
         engine.signal()
@@ -232,14 +232,14 @@ def run_case(case: Case, *, seed: int, wanted: int, folder: Path) -> Evidence:
     """The whole of one case in a folder of its own. Raises CaseFailedError, or anything that the processes raise."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"faults-{os.getpid()}-{next(RUNS)}"
-    with running_simulator(_venue_config(case, seed, folder), folder) as venue:
-        config = _engine_config(case, name, venue.ready, folder)
+    with running_simulator(venue_of(case, seed, folder), folder) as venue:
+        config = engine_of(case, name, venue.ready, folder)
         (folder / "engine-as-run.toml").write_text(config_toml(config))
         engine = EngineProcess(config, folder, "--arm", "--record", str(folder / "recording"))
         try:
             _drive(case, wanted, engine, venue)
         finally:
-            _end(engine)
+            end_engine(engine)
     return Evidence(
         case=case,
         seed=seed,
