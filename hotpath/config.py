@@ -132,11 +132,9 @@ class FeedConfig(Section, frozen=True):
     orders_max: Annotated[int, Meta(ge=1024, le=2**26)] = 1 << 18
     levels_max: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 16
     symbols: list[Annotated[str, Meta(min_length=1, max_length=15)]] = field(default_factory=list)  # empty: all
-    # a session joined after its first message: "stale" until a snapshot; "trust" each book until an order turns up
-    # whose add was never seen
+    # a session joined late: "stale" until a snapshot; "trust" each book until an order turns up that was never added
     late_start: Literal["stale", "trust"] = "stale"
-    # snapshots, for what was lost for good or before a late start (GLIMPSE 5.0 over SoupBinTCP)
-    snapshot_host: str = ""  # empty: there is no server
+    snapshot_host: str = ""  # GLIMPSE 5.0, for what was lost for good or before a late start; empty: there is none
     snapshot_port: Port = 26403
     snapshot_username: Annotated[str, Meta(max_length=6)] = ""
     snapshot_password_env: str = ""  # name of the environment variable that holds the password
