@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct, field
 
+from hotpath.config_text import toml_text
 from hotpath.errors import ConfigError
 from hotpath.user_code import absolute_reference, split_reference
 
@@ -350,6 +351,17 @@ class JournalConfig(Section, frozen=True):
     space_out_mib: WholeInt = 256  # below: no new orders
 
 
+class ProjectionConfig(Section, frozen=True):
+    """[projection]: the journal's events as tables in a database, for people and programs that ask in SQL."""
+
+    enabled: bool = False  # beside the engine; `hotctl projection follow` does it at any time
+    dsn: str = ""  # "postgresql://user@host/name"; empty: SQLite, ENGINE.projection.db in engine.state_dir
+    password_env: str = ""  # name of the environment variable that holds the database's password
+    batch_events: Annotated[int, Meta(ge=100, le=1_000_000)] = 20_000  # of each ring, in one transaction
+    interval_ms: Annotated[int, Meta(ge=10, le=60_000)] = 200  # between two looks at the journal
+    snapshot_minutes: Annotated[int, Meta(ge=1, le=1440)] = 60  # positions at each full hour, or as often as this
+
+
 class RefdataConfig(Section, frozen=True):
     """[refdata]: the file of instruments and calendars; empty: taken from the recorded feed."""
 
@@ -380,6 +392,7 @@ class Config(Section, frozen=True):
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
+    projection: ProjectionConfig = field(default_factory=ProjectionConfig)
     tap: TapConfig = field(default_factory=TapConfig)
     ingress: IngressConfig = field(default_factory=IngressConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
@@ -422,9 +435,7 @@ def parse_config(text: str, *, source: Path) -> Config:
 
 def config_toml(config: Config) -> str:
     """The configuration as a file that loads to the same."""
-    lines: list[str] = []
-    _render_table(lines, "", msgspec.to_builtins(config))
-    return "\n".join(lines).strip() + "\n"
+    return toml_text(msgspec.to_builtins(config))
 
 
 def _explain(error: msgspec.ValidationError, *, text: str, source: Path) -> str:
@@ -557,6 +568,8 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("journal.segment_mib_max", f"must not be below segment_mib_first ({journal.segment_mib_first})")
     if journal.space_low_mib < journal.space_out_mib:
         refuse("journal.space_low_mib", f"must not be below space_out_mib ({journal.space_out_mib})")
+    if re.search(r"://[^/@]*:[^/@]*@|password=", config.projection.dsn):
+        refuse("projection.dsn", "holds a password; name the environment variable that has it: projection.password_env")
     _check_seats(config, refuse)
     _check_strategies(config, refuse)
     if gateway.kind != "paper" and not gateway.username:
@@ -664,37 +677,3 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
         ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),
         strategies=[replace(each, code=absolute_reference(each.code, folder)) for each in config.strategies],
     )
-
-
-def _render_table(lines: list[str], name: str, table: dict[str, Any]) -> None:
-    """Scalars first, then the tables below this one, as TOML wants."""
-    scalars = {key: value for key, value in table.items() if not _is_table(value) and value is not None}
-    if not name:  # the file itself holds tables alone; an empty list there is a list of tables
-        scalars = {}
-    if name and (scalars or not table):
-        lines.extend(["", f"[{name}]"])
-    lines.extend(f"{key} = {_render_value(value)}" for key, value in scalars.items())
-    for key, value in table.items():
-        if isinstance(value, list) and _is_table(value):
-            for entry in value:
-                lines.extend(["", f"[[{key}]]"])
-                settings = {name: setting for name, setting in entry.items() if setting is not None}
-                lines.extend(f"{name} = {_render_value(setting)}" for name, setting in settings.items())
-        elif isinstance(value, dict):
-            bare = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _render_value(key)
-            if value or key != "instruments":
-                _render_table(lines, f"{name}.{bare}" if name else bare, value)
-
-
-def _is_table(value: Any) -> bool:
-    """A table, or a list of tables."""
-    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
-
-
-def _render_value(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(_render_value(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_render_value(item)}" for key, item in value.items()) + " }"
-    # JSON's strings, numbers and booleans are TOML's too.
-    return msgspec.json.encode(value).decode()

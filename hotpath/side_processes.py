@@ -2,6 +2,7 @@
 
     name      when it dies                                    started, stopped
     journal   halt: new orders stop, its rings wait no more   around the stages
+    projector  restart: it takes the journal up where it was  around the stages
     tap       restart: what it did not read is counted lost   around the stages
     ingress   restart: silent meanwhile, so books are stale;  when they are ready
               every sender must begin a new session
@@ -16,14 +17,17 @@ are ready and goes before they do. A process with a page announces itself there 
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hotpath.config import StrategyConfig
 from hotpath.engine import EngineSpec
+from hotpath.errors import ConfigError
 from hotpath.topology import side_segment
 
+PROJECTOR = "hotctl.projection.process"  # of another room, which this one knows by name alone
 WhenDead = Literal["halt", "restart", "leave"]
 
 
@@ -50,6 +54,9 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
     if record is not None:
         recorder = ("hotpath.journal", str(run_path), str(record))
         table.append(SideProcess("journal", recorder, "halt", around=True, page=side_segment("journal")))
+    if record is not None and spec.config.projection.enabled:
+        refuse_without_sql()
+        table.append(SideProcess("projector", (PROJECTOR, str(run_path), str(record)), "restart", around=True))
     if spec.tap:
         table.append(
             SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))
@@ -59,6 +66,15 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
         page = side_segment("ingress")
         table.append(SideProcess("ingress", command, "restart", around=False, page=page, awaited=True))
     return (*table, *(strategy_process(each, run_path) for each in spec.config.strategies))
+
+
+def refuse_without_sql() -> None:
+    """Raise ConfigError when the projector's packages are not installed."""
+    if any(importlib.util.find_spec(package) is None for package in ("sqlalchemy", "alembic")):
+        raise ConfigError(
+            "projection.enabled: the projector needs packages of its own",
+            next_step="pip install 'hotpath-engine[sql]', or enabled = false: hotctl projection follow can do it later",
+        )
 
 
 def strategy_process(config: StrategyConfig, run_path: Path) -> SideProcess:

@@ -27,5 +27,6 @@ def module_environment(*, without: Iterable[str] = ()) -> dict[str, str]:
     installed = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
     if str(PACKAGE_PARENT) not in installed:  # a checkout
         known = environment.get("PYTHONPATH", "")
-        environment["PYTHONPATH"] = f"{PACKAGE_PARENT}{os.pathsep}{known}" if known else str(PACKAGE_PARENT)
+        own = [str(folder) for folder in (PACKAGE_PARENT, PACKAGE_PARENT / "control") if folder.is_dir()]
+        environment["PYTHONPATH"] = os.pathsep.join([*own, *filter(None, [known])])
     return environment

@@ -213,8 +213,12 @@ class Supervisor:
     def _secrets_of_others(self, child: Child) -> tuple[str, ...]:
         """Variables that hold a secret of a stage which this process does not run."""
         config = self.spec.config
-        owners = {"gateway": config.gateway.password_env, "feed": config.feed.snapshot_password_env}
-        own = {owners[stage] for stage in owners if stage in child.stages}
+        owners = {
+            "gateway": config.gateway.password_env,
+            "feed": config.feed.snapshot_password_env,
+            "projector": config.projection.password_env,
+        }
+        own = {owners[name] for name in owners if name in (*child.stages, child.name)}
         return tuple(name for name in owners.values() if name and name not in own)
 
     def _pages(self, child: Child) -> list[str]:

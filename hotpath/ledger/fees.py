@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ffi import lib
 from ffi.dtypes import enum_names
-from hotpath.config import FeeConfig
+from hotpath.config import FeeConfig, FeeVenue
 from hotpath.ledger.position import round_half_even
 
 BILLION = 1_000_000_000
@@ -23,8 +23,8 @@ def venue_name(kind: int) -> str:
 class FeeBook:
     """The schedules of every venue; a venue without one has that named "default", or none."""
 
-    def __init__(self, schedules: Mapping[str, FeeConfig] | None = None) -> None:
-        self._schedules = dict(schedules or {})
+    def __init__(self, schedules: Mapping[FeeVenue, FeeConfig] | None = None) -> None:
+        self._schedules: dict[str, FeeConfig] = {str(name): each for name, each in (schedules or {}).items()}
         self._by_kind: dict[int, FeeConfig | None] = {}
 
     def schedule(self, venue: int) -> FeeConfig | None:

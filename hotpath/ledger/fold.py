@@ -55,6 +55,7 @@ class Ledger:
         self.session_sequence = 0
         self.executions = 0  # taken: repetitions and what moves nothing left out
         self.repeated = 0
+        self.repeated_sequences: set[int] = set()  # of the last call of apply
         self.unmatched = 0  # breaks and corrections of fills that were never told
 
     def apply(
@@ -65,6 +66,8 @@ class Ledger:
         Returns the entries that are new or have changed, in order, each once.
         """
         changed: dict[int, Execution] = {}
+        self.repeated_sequences = set()
+        rewritten: set[int] = set()  # instruments whose history changed
         header = executions["header"]
         numbered = executions["session_sequence"] != 0
         chosen = np.flatnonzero(numbered | np.isin(header["type"], MOVING))
@@ -105,6 +108,7 @@ class Ledger:
         ) in columns:
             if number and self._is_repeated(session, number):
                 self.repeated += 1
+                self.repeated_sequences.add(sequence)
                 continue
             if kind not in MOVING or instrument >= len(self._tick_values):
                 continue
@@ -117,12 +121,15 @@ class Ledger:
                 )
                 entry.match_id, entry.venue = match, venue
             else:
-                revised = self.revise(order, match, price_ticks=price if kind == lib.EXEC_CORRECTED else None)
+                revised = self._revise(order, match, price_ticks=price if kind == lib.EXEC_CORRECTED else None)
                 if revised is not None:
                     changed[revised.sequence] = revised
+                    rewritten.add(revised.instrument)
                 continue
-            self.take(entry)
+            self._take(entry)
             changed[sequence] = entry
+        for instrument in rewritten:
+            self._fold_again(instrument)
         return [changed[sequence] for sequence in sorted(changed)]
 
     def _is_repeated(self, session: int, number: int) -> bool:
@@ -133,7 +140,7 @@ class Ledger:
         self.session_sequence = number
         return False
 
-    def take(self, entry: Execution) -> None:
+    def _take(self, entry: Execution) -> None:
         """Fold one entry; its fee is set here."""
         self.executions += 1
         if not entry.adjusted:
@@ -143,8 +150,9 @@ class Ledger:
         if not entry.broken:
             self._fold(self.positions.setdefault(entry.instrument, Position()), entry)
 
-    def revise(self, order_id: int, match_id: int, *, price_ticks: int | None) -> Execution | None:
-        """Give a fill its other price, or with None take it back; None when there is no such fill."""
+    def _revise(self, order_id: int, match_id: int, *, price_ticks: int | None) -> Execution | None:
+        """Give a fill its other price, or with None take it back; None when there is no such fill. Its instrument's
+        position is wrong until it is folded again."""
         entry = self._fills.get((order_id, match_id))
         if entry is None or entry.broken:
             self.unmatched += entry is None
@@ -155,17 +163,19 @@ class Ledger:
         else:
             entry.price_ticks = price_ticks
             entry.fee_micros = self._fee(entry)
-        position = Position()
-        for each in self._history[entry.instrument]:
-            if not each.broken:
-                self._fold(position, each)
-        self.positions[entry.instrument] = position
         return entry
+
+    def _fold_again(self, instrument: int) -> None:
+        position = Position()
+        for entry in self._history[instrument]:
+            if not entry.broken:
+                self._fold(position, entry)
+        self.positions[instrument] = position
 
     def restore(self, entries: Iterable[Execution], *, session: int, session_sequence: int) -> None:
         """Take up where another ledger stood: its entries as they stand now, in order, and the last number it saw."""
         for entry in entries:
-            self.take(entry)
+            self._take(entry)
         self.session, self.session_sequence = session, session_sequence
 
     def _fold(self, position: Position, entry: Execution) -> None:

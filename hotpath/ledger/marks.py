@@ -20,18 +20,27 @@ class Marks:
         self._ask = np.zeros(instruments, np.int64)
         self._trade = np.zeros(instruments, np.int64)
 
-    def apply(self, events: npt.NDArray[Any]) -> None:
-        """Take over ``norm_event`` rows, in the order of their ring."""
+    def apply(self, events: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        """Take over ``norm_event`` rows, in the order of their ring. Returns the instruments that they told of."""
         header = events["header"]
         chosen = (header["instrument"] < len(self._bid)) & (header["flags"] & lib.FLAG_STALE == 0)
         fresh = events[chosen]
-        if not len(fresh):
-            return
         instrument = fresh["header"]["instrument"]
         self._bid[instrument] = fresh["bid_price_ticks"]  # of an index that comes twice, the last value stays
         self._ask[instrument] = fresh["ask_price_ticks"]
         printed = np.isin(fresh["header"]["type"], PRINTS) & (fresh["price_ticks"] > 0)
         self._trade[instrument[printed]] = fresh["price_ticks"][printed]
+        told = np.zeros(len(self._bid), bool)
+        told[instrument] = True
+        return np.flatnonzero(told)
+
+    def set(self, instrument: int, *, bid_ticks: int, ask_ticks: int, trade_ticks: int) -> None:
+        """Take up where other marks stood."""
+        self._bid[instrument], self._ask[instrument], self._trade[instrument] = bid_ticks, ask_ticks, trade_ticks
+
+    def sides(self, instrument: int) -> tuple[int, int, int]:
+        """Bid, offer and trade as they stand."""
+        return int(self._bid[instrument]), int(self._ask[instrument]), int(self._trade[instrument])
 
     def price_ticks(self, instrument: int) -> int:
         """Middle of the best prices, else the one there is, else the last trade; 0: there is none."""

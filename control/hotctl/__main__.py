@@ -1,0 +1,5 @@
+"""``python -m hotctl``."""
+
+from hotctl.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Alembic's scripts, run by hotctl.projection.database (hotctl.projection.migrations.env)."""
