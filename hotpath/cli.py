@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hotpath.errors import HotpathError
+from hotpath.journal_cli import app as journal_app
 
 app = typer.Typer(
     help="hotpath: a shared-memory, low-latency co-process engine for trading.",
@@ -30,6 +31,7 @@ coprocess_app = typer.Typer(
     help="Programs of your own beside the path: seats, and what a C program needs.", no_args_is_help=True
 )
 app.add_typer(coprocess_app, name="coprocess")
+app.add_typer(journal_app, name="journal")
 
 Topology = Literal["split", "paired", "fused"]
 RUN_FAILED = 70

@@ -349,6 +349,9 @@ class JournalConfig(Section, frozen=True):
     segment_mib_max: Annotated[int, Meta(ge=1, le=1024)] = 64  # up to this
     space_low_mib: WholeInt = 1024  # free on its disk: below, positions may only be reduced
     space_out_mib: WholeInt = 256  # below: no new orders
+    compress: bool = False  # segments, once they are closed; needs zstd (the extra `journal`, or Python 3.14)
+    keep_days: WholeInt = 0  # runs that ended longer ago are removed; 0: none ever is
+    keep_mib: WholeInt = 0  # of all runs that ended, the oldest are removed beyond this; 0: none ever is
 
 
 class ProjectionConfig(Section, frozen=True):

@@ -28,6 +28,7 @@ from hotpath.config import (
     FeedConfig,
     GatewayConfig,
     InstrumentRisk,
+    JournalConfig,
     RefdataConfig,
     RiskConfig,
     ScalesConfig,
@@ -191,6 +192,7 @@ def demo_config(options: DemoOptions, venue: dict[str, Any], folder: Path, *, in
             intents_dir=str(intents_dir),
         ),
         refdata=RefdataConfig(path=str(write_refdata(folder, venue["symbols"]))),
+        journal=JournalConfig(enabled=options.record),
     )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy.typing as npt
 from msgspec import Struct, field
 
 from ffi import ffi, lib
-from ffi.dtypes import layout_hash
+from ffi.dtypes import dtype_of, layout_hash
 from hotpath import intents
 from hotpath.engine import READ_NOTHING_MORE, EngineMemory, EngineSpec, engine_memory
 from hotpath.errors import CaptureError
@@ -293,5 +292,9 @@ def _spec_of(recording: Recording, scratch: Path) -> EngineSpec:
 
 
 def keep_intents(spec: EngineSpec, folder: Path) -> None:
-    """Put the run's intent file beside its recording."""
-    shutil.copyfile(intents_path(spec.config), folder / "intents")
+    """Put the run's intent file beside its recording; of the room for later frames nothing is written."""
+    with intents.read_intents(intents_path(spec.config)) as file:
+        used = intents.RECORDS_OFFSET + len(file.records()) * dtype_of("intent_record").itemsize
+        with (folder / "intents").open("wb") as copy:
+            copy.write(memoryview(file.mapping)[:used])
+            copy.truncate(file.size)

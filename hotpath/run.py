@@ -29,7 +29,7 @@ class RunOptions:
 
     arm: bool = False
     clear_kill: str = ""  # the reason for accepting a latched kill; empty: it stands
-    record: Path | None = None  # the journal's folder
+    record: Path | None = None  # the journal's folder; None: as configured
     seconds: float | None = None  # None: until SIGINT or SIGTERM
     watch: bool = False  # show the live screen
     topology: str | None = None
@@ -70,7 +70,7 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
 
 def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[Outcome, RunReport]:
     """A run, by the process that has the engine's name."""
-    spec = live_spec(config, journal=options.record is not None)
+    spec = live_spec(config, journal=options.record is not None or config.journal.enabled)
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
     reports: list[RunReport] = []
@@ -112,8 +112,8 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
         raise
     finally:
         sampler.end()
-    if options.record is not None:
-        keep_intents(spec, options.record)
+    if supervisor.record is not None:
+        keep_intents(spec, supervisor.record)
     report = reports[0]
     if options.spin_seconds:
         report.spin = measure_spin(cpu=spec.placement.places[0].cpu, seconds=options.spin_seconds)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ffi import lib
 from hotpath.seat_stat import SeatStat
-from hotpath.stat import EngineStat, EngineView, HopStat, StageStat
+from hotpath.stat import EngineStat, EngineView, HopStat, JournalStat, StageStat
 
 SAMPLES = 10  # of each sparkline
 SILENT_NS = 1_000_000_000  # a stage that has not turned for so long is not well
@@ -289,8 +289,33 @@ def outcome_table(stat: EngineStat) -> Table:
         ),
     )
     for name, side in stat.sides.items():
-        table.add_row(f" {name}", _side_facts(side))
+        facts = _side_facts(side)
+        if name == "journal" and stat.journal is not None:
+            facts = _facts(facts, *_journal_facts(stat.journal))
+        table.add_row(f" {name}", facts)
     return table
+
+
+def _journal_facts(journal: JournalStat) -> list[Text]:
+    """How far it is behind, when the disk has what, and what a loss of power would cost."""
+    behind = Text.assemble(("behind ", "dim"), f"{journal.lag_events:,}")
+    if journal.lag_share > 0.25:
+        behind = Text(f"behind {journal.lag_events:,} in {journal.lag_ring}", "bold yellow")
+    policy = {
+        "interval": f"synced every {format_ns(journal.interval_ns).strip()}",
+        "batch": "synced before release",
+        "none": "not synced",
+    }.get(journal.sync, journal.sync)
+    window = "all of it" if journal.loss_window_ns is None else f"the last {format_ns(journal.loss_window_ns).strip()}"
+    facts = [behind, Text(policy, "dim")]
+    if journal.sync == "batch":
+        window = "nothing acknowledged"
+    elif journal.sync == "none":
+        window = "what the system has not written"
+    facts.append(Text.assemble(("power loss costs ", "dim"), window))
+    if journal.space != "enough":
+        facts.append(Text(f"{journal.free_bytes >> 20:,} MiB left", "bold red"))
+    return facts
 
 
 def _side_facts(side: StageStat) -> Text:

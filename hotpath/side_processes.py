@@ -1,7 +1,9 @@
 """The processes beside the path: none of them can end a run.
 
     name      when it dies                                    started, stopped
-    journal   halt: new orders stop, its rings wait no more   around the stages
+    journal   resume: started again, it goes on where it      around the stages
+              was; until it has caught up, reduce only. Where
+              the disk refused: halt, its rings wait no more
     projector  restart: it takes the journal up where it was  around the stages
     tap       restart: what it did not read is counted lost   around the stages
     ingress   restart: silent meanwhile, so books are stale;  when they are ready
@@ -28,14 +30,15 @@ from hotpath.errors import ConfigError
 from hotpath.topology import side_segment
 
 PROJECTOR = "hotctl.projection.process"  # of another room, which this one knows by name alone
-WhenDead = Literal["halt", "restart", "leave"]
+WhenDead = Literal["resume", "restart", "leave"]
 
 
 @dataclass(frozen=True)
 class SideProcess:
     """One process beside the path, and what its death means.
 
-    halt: no new orders from then on. restart: again and again, with back-off; never more than a notice.
+    resume: started again when it was killed or hung, at most `engine.restarts_max` times in a row; no new orders
+    once it is not. restart: again and again, with back-off; never more than a notice.
     leave: a notice, and the run goes on without it.
     """
 
@@ -53,7 +56,7 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
     table: list[SideProcess] = []
     if record is not None:
         recorder = ("hotpath.journal", str(run_path), str(record))
-        table.append(SideProcess("journal", recorder, "halt", around=True, page=side_segment("journal")))
+        table.append(SideProcess("journal", recorder, "resume", around=True, page=side_segment("journal")))
     if record is not None and spec.config.projection.enabled:
         refuse_without_sql()
         table.append(SideProcess("projector", (PROJECTOR, str(run_path), str(record)), "restart", around=True))

@@ -136,6 +136,22 @@ class RingStat(Struct, frozen=True):
     readers: dict[str, ReaderStat]
 
 
+class JournalStat(Struct, frozen=True):
+    """What the journal would lose, and how far it is behind."""
+
+    sync: str  # "none", "interval" or "batch"
+    interval_ns: int
+    loss_window_ns: int | None  # a loss of power now costs what was written since; None: nothing was synced yet
+    sync_ns_last: int
+    sync_ns_max: int
+    lag_events: int  # of the ring in which it is furthest behind
+    lag_share: float  # of that ring
+    lag_ring: str
+    lost: int
+    free_bytes: int  # of its disk
+    space: str  # "enough", "low" or "out"
+
+
 class EngineStat(Struct, frozen=True):
     """One look at an engine."""
 
@@ -156,6 +172,7 @@ class EngineStat(Struct, frozen=True):
     rings: dict[str, RingStat]
     seats: dict[str, SeatStat] = {}  # msgspec copies it; by name, in the order of their indices
     sides: dict[str, StageStat] = {}  # the processes beside the path that this run has: SIDES
+    journal: JournalStat | None = None  # None: this run keeps none
 
     def counter(self, stage: str, name: str) -> int:
         """A counter by its name, 0 when the stage has not been seen."""
@@ -185,6 +202,25 @@ class EngineStat(Struct, frozen=True):
             if name.startswith("reject_") and count
         }
         return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _journal_stat(counters: dict[str, int], rings: dict[str, RingStat], now_ns: int) -> JournalStat:
+    lags = {name: ring.readers["journal"].lag for name, ring in rings.items() if "journal" in ring.readers}
+    worst = max(lags, key=lambda name: lags[name] / rings[name].capacity, default="")
+    synced_ns = counters["synced_time_ns"]
+    return JournalStat(
+        sync=_short_names("journal_policy", "journal_sync_").get(counters["policy"], "?"),
+        interval_ns=counters["interval_ns"],
+        loss_window_ns=max(0, now_ns - synced_ns) if synced_ns else None,
+        sync_ns_last=counters["sync_ns_last"],
+        sync_ns_max=counters["sync_ns_max"],
+        lag_events=lags.get(worst, 0),
+        lag_share=lags[worst] / rings[worst].capacity if worst else 0.0,
+        lag_ring=worst,
+        lost=counters["lost"],
+        free_bytes=counters["free_bytes"],
+        space=_short_names("journal_space", "journal_space_").get(counters["space"], "?"),
+    )
 
 
 class EngineView:
@@ -261,6 +297,8 @@ class EngineView:
             for index, name in _short_names("tightener", "tightener_").items()
             if name != "tighteners_max" and control["mode"][index]
         }
+        rings = {name: self._ring(name) for name in self._rings}
+        sides = {side: self._page(side, page, now_ns) for side, page in self._sides.items()}
         strictest = max((int(word) for word in control["mode"][: lib.TIGHTENERS_MAX]), default=0)
         return EngineStat(
             engine=self.engine,
@@ -277,9 +315,10 @@ class EngineView:
             instruments=self._instruments.info.capacity,
             stages=stages,
             hops={hop: self._hop(hop, processes) for hop in hop_names().values()},
-            rings={name: self._ring(name) for name in self._rings},
+            rings=rings,
             seats=self._seats.snapshot(),
-            sides={side: self._page(side, page, now_ns) for side, page in self._sides.items()},
+            sides=sides,
+            journal=_journal_stat(sides["journal"].counters, rings, now_ns) if "journal" in sides else None,
         )
 
     def _state(self, stages: dict[str, StageStat]) -> str:
@@ -295,7 +334,7 @@ class EngineView:
         heartbeat = int(page["heartbeat_time_ns"])
         state = _short_names("stage_state", "stage_").get(int(page["state"]), "unknown")
         counter = page["counter"]
-        names = {} if name == "journal" else counter_names(name)  # what a journal reads, its cursors tell
+        names = counter_names(name)
         counters = {
             each: int(counter[index].astype(np.int64) if each in SIGNED else counter[index])
             for index, each in names.items()

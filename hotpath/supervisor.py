@@ -37,12 +37,13 @@ from hotpath.config import Config
 from hotpath.engine import EngineMemory, EngineSpec
 from hotpath.errors import ConfigError, RecoveryError, StageError
 from hotpath.holders import Hold, engine_lock, hold
+from hotpath.journal import run_folder
 from hotpath.journal.watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
 from hotpath.run_file import write_run_file
 from hotpath.seat_watch import bury_coprocesses
 from hotpath.side_processes import side_processes
-from hotpath.topology import STAGES, page_segment
+from hotpath.topology import STAGES, page_segment, side_segment
 
 READY_SECONDS = 30.0
 PRECONDITION_SECONDS = 5.0  # that a start waits for them; afterwards the run goes on unarmed until they hold
@@ -114,13 +115,11 @@ class Supervisor:
         self.spec = spec
         self.arm_when_ready = arm
         self.messages_per_round = messages_per_round
-        self.record = record
         self.state_dir = Path(spec.config.engine.state_dir)
         self.latch_path = latch_path(spec.config)
         self.children: dict[str, Child] = {}
         self.notices: list[str] = []
         self.run_path = self.state_dir / f"{spec.name}.run.json"
-        self.side_processes = side_processes(spec, self.run_path, record=record)
         self._seen_at = self._absent_until = time.monotonic()
         self._armed = False
         self._killed_here = False
@@ -129,6 +128,10 @@ class Supervisor:
         if arm:
             refuse_latched(spec.config)
         self.memory = EngineMemory(spec)
+        if spec.journal and record is None:
+            record = run_folder(spec.config, trading_day=spec.trading_day, run_epoch=self.memory.run_epoch)
+        self.record = record  # the folder of this run's journal
+        self.side_processes = side_processes(spec, self.run_path, record=record)
         self._journal = JournalWatch(self.memory)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
@@ -367,7 +370,10 @@ class Supervisor:
 
     def _check_journal(self) -> None:
         journal = self.children.get("journal")
-        notice = self._journal.check() if journal is not None and not journal.left else ""
+        if journal is None or journal.left:
+            return
+        running = journal.restart_at is None and self._ready(side_segment("journal"))
+        notice = self._journal.check(running=running)
         if notice:
             self.notices.append(notice)
 
@@ -443,9 +449,19 @@ class Supervisor:
             if child.restarts <= TOLD_ONE_BY_ONE or child.restarts & (child.restarts - 1) == 0:
                 self.notices.append(f"{what}; restart {child.restarts} in {delay:g} s")
             return
+        if child.side.when_dead == "resume" and self._may_resume(child):
+            self._journal.went_away()
+            delay = child.restart_later()
+            self.notices.append(f"{what}; reduce only, restart {child.restarts} in {delay:g} s")
+            return
         child.left = True
-        halted = f": {self._journal.died()}" if child.side.when_dead == "halt" else ": the run goes on without it"
+        halted = f": {self._journal.died()}" if child.side.when_dead == "resume" else ": the run goes on without it"
         self.notices.append(what + halted)
+
+    def _may_resume(self, child: Child) -> bool:
+        """Whether it was killed; one that ended itself, as for a disk that refuses, would only do it again."""
+        code = child.exit_code()
+        return (code is None or code < 0) and child.failures < self.spec.config.engine.restarts_max
 
     def _given_up(self, child: Child) -> bool:
         """Whether a strategy has had its restarts: each cancels its orders and begins anew. Others have no limit."""
@@ -524,7 +540,23 @@ class Supervisor:
     def _stop_sides(self, *, around: bool) -> None:
         for child in reversed(self.children.values()):
             if child.side is not None and child.side.around == around:
+                self._let_resume(child)
                 child.end(seconds=STOP_SECONDS, tell=True)
+
+    def _let_resume(self, child: Child) -> None:
+        """A journal that was killed, and is not yet started again, writes down what the rings still hold."""
+        if child.left or child.side is None or child.side.when_dead != "resume":
+            return
+        if child.restart_at is None and (child.exit_code() is None or not self._may_resume(child)):
+            return
+        try:
+            self._start_child(child)
+        except OSError as error:
+            self.notices.append(f"the {child.name} cannot be started: {error.strerror}")
+            return
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and child.exit_code() is None and not self._ready(child.side.page):
+            time.sleep(0.01)
 
     def close(self) -> None:
         """Remove the segments."""

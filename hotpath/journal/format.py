@@ -71,6 +71,7 @@ class End(Struct, frozen=True):
     """What an orderly end leaves."""
 
     rings: dict[str, RingEnd]
+    repaired: bool = False  # the run was cut off; somebody closed it at its last good records
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +16,13 @@ from pathlib import Path
 
 from ffi import lib
 from hotpath.config import JournalConfig
+from hotpath.errors import JournalError
+from hotpath.journal.retention import closed_segments, ended_runs, pack_segment, retire
 from hotpath.journal.writer import MIB, RingWriter
 
 LOOK_SECONDS = 0.02  # between two looks at which segments fill up
+PACK_SECONDS = 10.0  # between two looks for closed segments
+LOWEST_PRIORITY = 19
 MILLISECOND_NS = 1_000_000
 POLICY = {
     "none": lib.JOURNAL_SYNC_NONE,
@@ -25,6 +30,51 @@ POLICY = {
     "batch": lib.JOURNAL_SYNC_BATCH,
 }
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Packer:
+    """Packs closed segments and removes old runs, behind everybody else. What goes wrong here harms no run."""
+
+    def __init__(self, folder: Path, root: Path, config: JournalConfig) -> None:
+        """`root`: the folder of all runs; one that was told to lie elsewhere is no matter of retention."""
+        self._folder = folder
+        self._root = root
+        self._config = config
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="packer", daemon=True)
+
+    def begin(self) -> None:
+        """Start, where there is anything to do."""
+        if self._config.compress or self._config.keep_days or self._config.keep_mib:
+            self._thread.start()
+
+    def end(self) -> None:
+        """Stop after the segment in hand."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        first = True
+        while first or not self._stopped.wait(PACK_SECONDS):
+            try:
+                self._tidy(earlier=first)
+            except (OSError, JournalError) as error:
+                print(f"journal: tidying up: {error}", file=sys.stderr)
+                return
+            first = False
+
+    def _tidy(self, *, earlier: bool) -> None:
+        if earlier:
+            retire(self._root, self._config)
+        if not self._config.compress:
+            return
+        for run in (*(ended_runs(self._root) if earlier else ()), self._folder):
+            for path in list(closed_segments(run)):
+                if self._stopped.is_set():
+                    return
+                pack_segment(path)
 
 
 class Keeper:

@@ -28,9 +28,9 @@ from ffi.dtypes import dtype_of
 from hotpath import host, segments
 from hotpath.engine import EngineSpec
 from hotpath.errors import HotpathError, JournalError
-from hotpath.journal.folders import refuse_earlier_recording
+from hotpath.journal.folders import journal_root, refuse_earlier_recording
 from hotpath.journal.format import END_FILE, INSTRUMENTS_FILE, RUN_FILE, End, event_type
-from hotpath.journal.keeper import MILLISECOND_NS, POLICY, Keeper
+from hotpath.journal.keeper import MILLISECOND_NS, POLICY, Keeper, Packer
 from hotpath.journal.writer import MIB, RingWriter, Sizes, sync_folder
 from hotpath.run_file import read_run_file
 from hotpath.topology import CLOCK_SEGMENT, Ring, side_segment
@@ -114,6 +114,7 @@ class JournalProcess:
             for ring, writer in zip(rings, self.writers, strict=True)
         ]
         self.keeper = Keeper(folder, self.config, self.writers, lambda: int(lib.clock_now(self.clock)))
+        self.packer = Packer(folder, journal_root(self.spec.config), self.config)
 
     def _attach(self, segment: str, kind: int, *, writable: bool = False) -> segments.Segment:
         return segments.attach(self.spec.name, segment, kind, writable=writable, run_epoch=self.run.run_epoch)
@@ -130,6 +131,7 @@ class JournalProcess:
     def work(self) -> None:
         """Write until told to stop. Raises OSError when the disk refuses."""
         self.keeper.begin()
+        self.packer.begin()
         self.tell()
         lib.stage_announce(self.page, lib.STAGE_READY, os.getpid(), NO_CPU)
         told = time.monotonic()
@@ -164,6 +166,7 @@ class JournalProcess:
         while self.round(sync=False):
             self.beat()
         self.keeper.end()
+        self.packer.end()
         if self.keeper.error is not None:
             raise self.keeper.error
         end = End({writer.ring: writer.close() for writer in self.writers})

@@ -12,7 +12,7 @@ The field `header.stamp` is the journal's own: its low half is sequence + 1, the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -107,8 +107,10 @@ def converted_here(records: npt.NDArray[Any], record_type: str) -> npt.NDArray[A
 class Journal:
     """The journal of one run, opened read-only. Raises JournalError when the folder holds none."""
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, *, without: Collection[str] = ()) -> None:
+        """`without`: files that are passed over, for whoever looks at a damaged one."""
         self.folder = Path(folder)
+        self._without = without
         self._segments: dict[str, list[Segment]] = {}
         self.end: End | None = None
         if not (self.folder / layout.RUN_FILE).exists():
@@ -155,7 +157,7 @@ class Journal:
         ended = self._read_end()  # before the segments: what is there at the end is all
         known = {segment.first for segments in self._segments.values() for segment in segments}
         fresh = False
-        for ring, paths in _listed(self.folder).items():
+        for ring, paths in _listed(self.folder, self._without).items():
             segments = self._segments.setdefault(ring, [])
             fresh |= self._refresh_ring(segments, paths)
         self.end = ended
@@ -269,11 +271,11 @@ class Journal:
         return self.next(ring)
 
 
-def _listed(folder: Path) -> dict[str, dict[int, Path]]:
+def _listed(folder: Path, without: Collection[str]) -> dict[str, dict[int, Path]]:
     """The segments of each ring by first sequence; a compressed one gives way to what it was made of."""
     found: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.iterdir()):
         match = layout.SEGMENT.fullmatch(path.name)
-        if match is not None and path.stat().st_size >= HEAD_BYTES:
+        if match is not None and path.name not in without and path.stat().st_size >= HEAD_BYTES:
             found.setdefault(match[1], {}).setdefault(int(match[2]), path)
     return found

@@ -1,15 +1,19 @@
-"""What the supervisor watches of the journal: its lag, its losses, its death.
+"""What the supervisor watches of the journal: its lag, its losses, its disk, its death.
 
 half a ring behind          positions are only reduced, until it is less than a quarter behind
-lapped where it observes    halted: the recording has a hole
-dead, or hung               halted, and the rings that waited for it wait no more
+little room on its disk     positions are only reduced, or no new orders, until there is more
+killed, or hung             positions are only reduced, until its successor has caught up
+lapped where it observes    halted: the journal has a hole
+the disk refused            halted, and the rings that waited for it wait no more; nor is it started again
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from ffi import lib
 from hotpath.engine import EngineMemory
-from hotpath.topology import Ring
+from hotpath.topology import Ring, side_segment
 
 BEHIND = 0.5  # of a ring
 CAUGHT_UP = 0.25
@@ -21,32 +25,68 @@ class JournalWatch:
     def __init__(self, memory: EngineMemory) -> None:
         self._memory = memory
         self._rings = [ring for ring in memory.spec.rings if "journal" in (*ring.gating, *ring.observers)]
+        self._halted = self._behind = self._away = False
+        self._space = int(lib.JOURNAL_SPACE_ENOUGH)
 
     def died(self) -> str:
         """Without its journal an engine takes no new orders; what is open may still be cancelled."""
+        self._halted = True
         self._set(lib.MODE_HALTED)
         self._memory.release_reader("journal")
         return "halted"
 
-    def check(self) -> str:
-        """Look at its cursors; each finding is told once."""
-        mode = self._memory.control.mode[lib.TIGHTENER_JOURNAL]
-        if mode == lib.MODE_HALTED:
+    def went_away(self) -> None:
+        """It will be started again: until it has caught up, no position may grow."""
+        self._away = True
+        self._apply()
+
+    def check(self, *, running: bool) -> str:
+        """Look at its cursors and at what it says of its disk; each finding is told once."""
+        if self._halted:
             return ""
         lapped = [ring.name for ring in self._rings if self._memory.cursor(ring, "journal").lost_count]
         if lapped:
+            self._halted = True
             self._set(lib.MODE_HALTED)
             return f"the journal was lapped in {', '.join(lapped)}: halted, the recording has a hole"
+        told = [self._look_at_lag(running), self._look_at_space()]
+        self._apply()
+        return "; ".join(filter(None, told))
+
+    def _look_at_lag(self, running: bool) -> str:
         behind = max(map(self._lag, self._rings))
-        if behind >= BEHIND and mode == lib.MODE_NORMAL:
-            self._set(lib.MODE_REDUCE_ONLY)
+        if behind < CAUGHT_UP:
+            self._behind = False
+            self._away &= not running
+        elif behind >= BEHIND and not self._behind:
+            self._behind = True
             return "the journal fell half a ring behind: reduce only, until it has caught up"
-        if behind < CAUGHT_UP and mode == lib.MODE_REDUCE_ONLY:
-            self._set(lib.MODE_NORMAL)
         return ""
 
+    def _look_at_space(self) -> str:
+        page: Any = self._memory.segments[side_segment("journal")].cast("stage_page *")
+        space = int(page.counter[lib.JOURNAL_SPACE])
+        if space == self._space:
+            return ""
+        self._space = space
+        free = f"{int(page.counter[lib.JOURNAL_FREE_BYTES]) >> 20:,} MiB free on the journal's disk"
+        if space == lib.JOURNAL_SPACE_OUT:
+            return f"{free}: no new orders until there is room"
+        if space == lib.JOURNAL_SPACE_LOW:
+            return f"{free}: reduce only, until there is room"
+        return f"{free}: enough again"
+
+    def _apply(self) -> None:
+        if self._space == lib.JOURNAL_SPACE_OUT:
+            self._set(lib.MODE_HALTED)
+        elif self._behind or self._away or self._space == lib.JOURNAL_SPACE_LOW:
+            self._set(lib.MODE_REDUCE_ONLY)
+        else:
+            self._set(lib.MODE_NORMAL)
+
     def _set(self, mode: int) -> None:
-        lib.control_mode(self._memory.control, lib.TIGHTENER_JOURNAL, mode)
+        if self._memory.control.mode[lib.TIGHTENER_JOURNAL] != mode:
+            lib.control_mode(self._memory.control, lib.TIGHTENER_JOURNAL, mode)
 
     def _lag(self, ring: Ring) -> float:
         """How far the journal is behind, as a part of the ring."""

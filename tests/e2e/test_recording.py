@@ -240,16 +240,28 @@ def test_journal_that_falls_behind_tightens_and_catches_up(running: EngineProces
     assert any("half a ring behind" in notice for notice in running.report()["notices"])
 
 
-def test_death_of_the_journal_halts_but_cancels_go_on(running: EngineProcess) -> None:
-    os.kill(journal_pid(running), signal.SIGKILL)
-    until(lambda: journal_mode(running) == "halted", "the halt")
-    frames = running.count("gateway", "new_orders")
-    until(lambda: running.count("risk", "reject_mode") > 5, "orders to be refused")
-    until(lambda: not running.count("gateway", "open_orders"), "open orders to be canceled or filled")
-    assert running.count("gateway", "new_orders") == frames
+def test_journal_that_was_killed_goes_on_where_it_was(running: EngineProcess, tmp_path: Path) -> None:
+    """Killed again and again: reduce only meanwhile, nothing missing at the end, and the run replays."""
+    for _ in range(3):
+        before = journal_pid(running)
+        os.kill(before, signal.SIGKILL)
+        until(lambda: journal_mode(running) == "reduce_only", "reduce only")
+        until(lambda: journal_mode(running) == "normal", "the successor's catching up")
+        assert journal_pid(running) != before
+    events = running.count("feed", "messages")
+    until(lambda: running.count("feed", "messages") > events + 500, "the path to go on")
     running.signal()
     assert running.wait() == 0, running.errors()
-    assert any("the journal ended by SIGKILL: halted" in notice for notice in running.report()["notices"])
+    notices = running.report()["notices"]
+    assert sum("the journal ended by SIGKILL; reduce only, restart" in notice for notice in notices) == 3, notices
+    assert replay_recording(tmp_path / "recording").same
+
+
+def test_engine_that_stops_while_its_journal_is_dead_loses_nothing(running: EngineProcess, tmp_path: Path) -> None:
+    os.kill(journal_pid(running), signal.SIGKILL)
+    running.signal()
+    assert running.wait() == 0, running.errors()
+    assert replay_recording(tmp_path / "recording").same
 
 
 # ---- the trading day rolls ---------------------------------------------------------------------------
