@@ -494,7 +494,19 @@ class ProcessStages:
         duty.wait = WAIT[self.place.wait]
         duty.strategies_here = self.strategies_here
         duty.park_ns = MILLISECOND_NS // 5
+        if self.place.wait == "spin" and not self.spec.lockstep and {"risk", "gateway"} & set(self.place.stages):
+            duty.rehearsal = self._rehearsal(duty.clock)
         return duty
+
+    def _rehearsal(self, clock: Any) -> Any:
+        """Orders that are never sent, in memory of this process's own."""
+        settings = self._keep(ffi.new("gateway_config *"))
+        fill_gateway_config(settings, self.spec, replay=True)  # no address, no secret
+        size = lib.rehearsal_bytes(settings)
+        made = lib.rehearsal_init(self._memory(size), size, settings, clock) if size else ffi.NULL
+        if made == ffi.NULL:
+            raise StageError("the rehearsal of orders cannot be made")
+        return made
 
     def run(self, slice_ns: int) -> int:
         """Turn after turn for `slice_ns`, the GIL released: enum duty_result."""

@@ -11,6 +11,7 @@
 #include "layout.h"
 #include "feed.h"
 #include "gateway.h"
+#include "rehearsal.h"
 #include "risk.h"
 #include "signal_stage.h"
 #include "stage.h"
@@ -37,12 +38,14 @@ typedef struct {
     const clock_page *clock;
     lockstep_page *lockstep; /* NULL: free running */
     doorbell *bell;          /* for WAIT_PARK */
+    rehearsal *rehearsal;    /* NULL: none. Only a loop that spins plays it: where it yields, others want the processor */
     uint32_t strategies_here; /* 1: the caller makes their turns, each passed on with duty_pass */
     uint32_t reserved0;
     uint32_t wait;           /* enum wait_strategy */
     uint32_t idle_turns;     /* since anything was done */
     uint64_t park_ns;        /* longest sleep while parked */
     uint64_t heartbeat_time_ns;
+    uint64_t rehearsal_time_ns; /* of the next one */
     uint64_t loops;          /* so far, busy or not; free running */
     turn_plan seen;          /* of the present loop; free running */
 } duty;

@@ -89,6 +89,8 @@ int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, ui
 /* REJECT_NONE and the worst case reserved, or the reason. `order_id` names the order to be; `command`
  * gets all fields but the stamps and times. */
 int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command);
+/* Ask for what the check of an order will touch. */
+void gate_expect(const gate *gate, uint64_t order_id, uint32_t instrument);
 /* Undo the reservation of an order that was approved but could not be handed on. */
 void gate_release(gate *gate, uint64_t order_id);
 /* A new trading day: profit and traded quantities count from here; positions and open orders stay. */

@@ -144,6 +144,10 @@ int gateway_open(gateway *gateway, void *segment, uint64_t bytes);
 void gateway_plan(gateway *gateway, turn_plan *plan);
 /* This intent was published just now: ask for what its command will touch. For a loop that runs both stages. */
 void gateway_expect(const gateway *gateway, const signal_event *intent);
+/* The same for an order of which nothing is known yet. */
+void gateway_expect_order(const gateway *gateway);
+/* A rehearsal's: as though no order had ever been. Its intent file is private memory. */
+void gateway_forget(gateway *gateway);
 /* 1 when the turn did something. */
 int gateway_turn(gateway *gateway, const turn_plan *plan);
 /* Records go to disk before their frames leave: gateway.durability = "power". After gateway_open; `records` is a

@@ -37,5 +37,7 @@ typedef struct {
 
 /* Prepare: take over the limits in force. 0 when the copy that the page names is not whole. */
 int risk_init(risk_stage *risk);
+/* Ask for what the next intent will touch, of which nothing is known yet. */
+void risk_expect(const risk_stage *risk);
 void risk_plan(risk_stage *risk, turn_plan *plan);
 int risk_turn(risk_stage *risk, const turn_plan *plan);

@@ -6,6 +6,8 @@
 
 #define HEARTBEAT_INTERVAL_NS 1000000
 #define LOOPS_BETWEEN_CLOCKS 64 /* idle loops between two looks at the clock */
+#define REHEARSAL_INTERVAL_NS 5000
+#define REHEARSAL_FIRST 4       /* idle loops before one */
 #define BATON_SPINS 200         /* a spinning process's, before it lets others run after all */
 
 /* ---- one stage, one turn ------------------------------------------------------------------------ */
@@ -124,6 +126,13 @@ static void park(duty *duty) {
     wait_park(duty->bell, duty->park_ns);
 }
 
+/* Not at once, and not often: a burst is not kept waiting, and what the feed needs stays near too. */
+static void rehearse(duty *duty) {
+    if (!duty->rehearsal || duty->idle_turns < REHEARSAL_FIRST || duty->seen.now_ns < duty->rehearsal_time_ns) return;
+    duty->rehearsal_time_ns = duty->seen.now_ns + REHEARSAL_INTERVAL_NS;
+    rehearsal_run(duty->rehearsal, duty->risk, duty->gateway);
+}
+
 static void idle(duty *duty) {
     duty->idle_turns++;
     switch (duty->wait) {
@@ -132,7 +141,8 @@ static void idle(duty *duty) {
         if (duty->idle_turns > WAIT_SPINS_BEFORE_PARK) park(duty);
         else wait_spin();
         return;
-    default: return; /* spin: a loop of four looks is pause enough, and the instruction costs a third of one */
+    default: /* spin: a loop of four looks is pause enough, and the instruction costs a third of one */
+        rehearse(duty);
     }
 }
 

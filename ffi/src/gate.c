@@ -67,6 +67,18 @@ PREFETCHING void order_expect(const gate *gate, uint64_t order_id) {
     __builtin_prefetch(&gate->order[place], 1);
 }
 
+void gate_expect(const gate *gate, uint64_t order_id, uint32_t instrument) {
+    order_expect(gate, order_id);
+    if (instrument < gate->instrument_count) {
+        __builtin_prefetch((const instrument_limits *)(gate->limits + 1) + instrument, 0);
+        prefetch_lines(&gate->instrument[instrument], sizeof(gate_instrument));
+        __builtin_prefetch(&gate->entry[instrument], 0);
+    }
+    __builtin_prefetch(gate->limits, 0);
+    __builtin_prefetch(&gate->intent[1][INPUT_NORM], 1);
+    prefetch_lines(gate->counter, 2 * CACHE_LINE_SIZE);
+}
+
 /* ---- sums ------------------------------------------------------------------------------------- */
 
 static int64_t sum_add(uint64_t *sum, int64_t from, int64_t to) {

@@ -317,6 +317,22 @@ void gateway_expect(const gateway *self, const signal_event *intent) {
     prefetch_next(self);
 }
 
+void gateway_expect_order(const gateway *self) {
+    prefetch_next(self);
+    __builtin_prefetch(self->intents.page, 1);
+    prefetch_lines(gateway_counters((gateway *)(uintptr_t)self), 2 * CACHE_LINE_SIZE);
+    prefetch_lines(ring_slot(self->exec.slots, self->exec.next, self->exec.mask, self->exec.slot_shift), 2 * CACHE_LINE_SIZE);
+    if (self->socket) prefetch_lines(self->session.send + self->session.send_tail, 2 * CACHE_LINE_SIZE);
+}
+
+void gateway_forget(gateway *self) {
+    for (uint64_t i = 0; i < self->intents.next; i++) *index_cell(self, &self->intents.records[i].id) = 0;
+    for (uint64_t i = 0; i < self->intents.next; i++) self->intents.records[i].stamp = 0;
+    self->intents.next = self->intents.page->count = 0;
+    self->intents.page->next_user_ref = 1;
+    self->order_count = self->open_count = self->first_open = 0;
+}
+
 /* ---- one command --------------------------------------------------------------------------------- */
 
 /* A command is dealt with, or held for a later turn because something it needs has no room. */

@@ -2,6 +2,7 @@
 #include "risk.h"
 #include "clock_inline.h"
 #include "digest.h"
+#include "prefetch_inline.h"
 #include "ring_inline.h"
 #include <string.h>
 
@@ -56,6 +57,12 @@ int risk_init(risk_stage *risk) {
     risk->gate.limits = risk->limits_copy[risk->limits_in_force];
     risk->gate.counter = risk->stage.page->counter;
     return 1;
+}
+
+void risk_expect(const risk_stage *risk) {
+    const norm_event *last = (const norm_event *)ring_slot(risk->norm.slots, risk->norm.next - 1, risk->norm.mask, risk->norm.slot_shift);
+    gate_expect(&risk->gate, risk->order_id_base + risk->signal.next + 1, last->header.instrument);
+    prefetch_lines(ring_slot(risk->cmd.slots, risk->cmd.next, risk->cmd.mask, risk->cmd.slot_shift), 2 * CACHE_LINE_SIZE);
 }
 
 /* ---- planning --------------------------------------------------------------------------------- */
