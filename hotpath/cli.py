@@ -213,6 +213,31 @@ def stat(
 
 
 @app.command()
+def reconcile(
+    engine: Annotated[str, typer.Argument(help="Its name while it runs, or its TOML file.")],
+    clear: Annotated[str, typer.Option(help="Settle the break of this symbol.")] = "",
+    reason: Annotated[str, typer.Option(help="Why it is settled; kept with your name.")] = "",
+    json: Json = False,
+) -> None:
+    """Show both sides of an engine, its own and the venue's report, and the breaks between them.
+
+    A break holds its instrument: positions in it may only be reduced, over restarts, until a person clears it. Set
+    right what caused it first: a difference that still stands is found again. The exit code is 1 while a break stands.
+    Needs [reconcile] username in the configuration.
+    """
+    import msgspec
+
+    from hotpath.reconcile.status import read_status
+    from hotpath.reconcile.view import clear_break, describe, find_status
+
+    path = find_status(engine)
+    name = path.name.removesuffix(".reconcile.json")
+    status = clear_break(path, symbol=clear, reason=reason) if clear else read_status(path, name)
+    _report(msgspec.to_builtins(status), describe(status), json=json)
+    raise typer.Exit(1 if status.breaks else 0)
+
+
+@app.command()
 def tail(
     engine: Annotated[str | None, typer.Argument(help="Its name; default: the only one here.")] = None,
     ring: Annotated[str, typer.Option(help="norm, signal, cmd, exec, reject, intake; several with commas.")] = "",

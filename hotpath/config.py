@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from hotpath.config_seats import check_seats, check_strategies
 from hotpath.config_text import toml_text
 from hotpath.errors import ConfigError
 from hotpath.user_code import absolute_reference, split_reference
@@ -365,6 +365,22 @@ class ProjectionConfig(Section, frozen=True):
     snapshot_minutes: Annotated[int, Meta(ge=1, le=1440)] = 60  # positions at each full hour, or as often as this
 
 
+class ReconcileConfig(Section, frozen=True):
+    """[reconcile]: a second session at the venue, which reports what was executed, to compare with the engine's own."""
+
+    username: Annotated[str, Meta(max_length=6)] = ""  # of the drop copy; empty: nothing is reconciled
+    host: str = ""  # empty: the gateway's
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0  # 0: the gateway's
+    password_env: str = ""
+    password_file: str = ""
+    interval_s: PositiveInt = 300  # between two comparisons of all positions
+    grace_ms: Milliseconds = 2000  # that one side may be behind the other with an execution
+
+    def password(self) -> str:
+        """The secret itself. Never log what this returns."""
+        return read_secret("reconcile.password", variable=self.password_env, path=self.password_file)
+
+
 class RefdataConfig(Section, frozen=True):
     """[refdata]: the file of instruments and calendars; empty: taken from the recorded feed."""
 
@@ -396,6 +412,7 @@ class Config(Section, frozen=True):
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)
+    reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
     tap: TapConfig = field(default_factory=TapConfig)
     ingress: IngressConfig = field(default_factory=IngressConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
@@ -573,10 +590,14 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("journal.space_low_mib", f"must not be below space_out_mib ({journal.space_out_mib})")
     if re.search(r"://[^/@]*:[^/@]*@|password=", config.projection.dsn):
         refuse("projection.dsn", "holds a password; name the environment variable that has it: projection.password_env")
-    _check_seats(config, refuse)
-    _check_strategies(config, refuse)
+    check_seats(config, refuse)
+    check_strategies(config, refuse)
     if gateway.kind != "paper" and not gateway.username:
         refuse("gateway.username", f'gateway.kind = "{gateway.kind}" needs the name to log in with')
+    if config.reconcile.username and gateway.kind == "paper":
+        refuse("reconcile.username", 'gateway.kind = "paper" has no venue to reconcile with')
+    if config.reconcile.password_env and config.reconcile.password_file:
+        refuse("reconcile.password_file", "password_env is set as well; only one may name the secret")
     if gateway.password_env and gateway.password_file:
         refuse("gateway.password_file", "password_env is set as well; only one may name the secret")
     if feed.snapshot_password_env and feed.snapshot_password_file:
@@ -600,54 +621,6 @@ def unisolated(config: Config) -> str:
         'with engine.topology = "fused" it would run in one process with risk and gateway, and on a real venue a '
         'fault of it could pass the limits; choose "paired" or "split", or say signal.allow_unisolated = true'
     )
-
-
-SEATS_MAX = 16  # lib.SEATS_MAX: the configuration is read without the extension
-SEGMENT_WORDS = {"signal", "risk", "gateway", "feed", "journal", "tap", "ingress", "reject"}  # readers and rings
-
-
-def _check_seats(config: Config, refuse: Callable[[str, str], None]) -> None:
-    """Seats are told apart by name and by strategy, everywhere and for ever."""
-    names: set[str] = set()
-    strategies: dict[int, str] = {}
-    if len(config.seats) > SEATS_MAX:
-        refuse("coprocesses", f"{len(config.seats)} seats, there may be {SEATS_MAX}")
-    for seat in config.seats:
-        key = f"{'strategies' if isinstance(seat, StrategyConfig) else 'coprocesses'}.{seat.name}"
-        if seat.name in names:
-            refuse(key, "two seats have this name")
-        if seat.name in SEGMENT_WORDS:
-            refuse(key, "the engine uses this name itself")
-        if seat.strategy in strategies:
-            refuse(f"{key}.strategy", f"{seat.strategy} is {strategies[seat.strategy]}'s already")
-        needed = 2 * seat.open_orders_max + 64
-        if config.rings.seat_reports < needed:
-            refuse("rings.seat_reports", f"{needed} at least: {seat.name} may have {seat.open_orders_max} orders open")
-        names.add(seat.name)
-        strategies[seat.strategy] = seat.name
-
-
-def _check_strategies(config: Config, refuse: Callable[[str, str], None]) -> None:
-    hang_ms = config.engine.hang_ms
-    for strategy in config.strategies:
-        key = f"strategies.{strategy.name}"
-        try:
-            split_reference(strategy.code)
-        except ValueError as error:
-            refuse(f"{key}.class", str(error))
-        if strategy.budget_ms >= strategy.heartbeat_ms:
-            refuse(
-                f"{key}.heartbeat_ms",
-                f"must be above budget_ms ({strategy.budget_ms}): a call that is let run is silent",
-            )
-        bound = "budget_ms" if strategy.budget_ms else "heartbeat_ms"  # of one call
-        if getattr(strategy, bound) >= hang_ms:
-            refuse(f"{key}.{bound}", f"must be below engine.hang_ms ({hang_ms}): its process would be ended before")
-        for name, value in strategy.params.items():
-            if not name.isidentifier():
-                refuse(f"{key}.params", f"{name!r} cannot be a name in Python")
-            if not isinstance(value, bool | int | float | str | list):
-                refuse(f"{key}.params.{name}", "a number, a text, true, false, or a list of these")
 
 
 def _resolve_paths(config: Config, *, folder: Path) -> Config:
@@ -675,6 +648,7 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
             intents_dir=absolute(config.gateway.intents_dir),
         ),
         refdata=replace(config.refdata, path=absolute(config.refdata.path)),
+        reconcile=replace(config.reconcile, password_file=absolute(config.reconcile.password_file)),
         journal=replace(config.journal, folder=absolute(config.journal.folder)),
         tap=replace(config.tap, endpoint=absolute_endpoint(config.tap.endpoint)),
         ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),

@@ -90,6 +90,11 @@ class EngineSpec:
         return self.config.tap.enabled and not self.lockstep
 
     @property
+    def reconcile(self) -> bool:
+        """Whether the venue's own report is compared with what the engine holds."""
+        return bool(self.config.reconcile.username) and not self.lockstep
+
+    @property
     def ingress(self) -> bool:
         """Whether the market is pushed by senders, through a process of their own."""
         return self.config.feed.kind == "zmq"
@@ -158,6 +163,8 @@ class EngineMemory:
             publish_endpoints(table, spec.endpoints)
         for name in spec.endpoints:
             self._create_page(side_segment(name), lib.SEGMENT_STAGE, "stage_page")
+        if spec.reconcile:
+            self._create_page(side_segment("reconcile"), lib.SEGMENT_STAGE, "stage_page")
         if spec.journal:
             self._create_page(side_segment("journal"), lib.SEGMENT_STAGE, "stage_page")
         for strategy in spec.config.strategies:

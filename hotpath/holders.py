@@ -49,6 +49,15 @@ def engine_lock(engine: str) -> Path:
     return SHM_FOLDER / f".hotpath.{engine}.lock"
 
 
+def state_dir_of(engine: str) -> Path | None:
+    """Where a running engine keeps its state, as its supervisor noted beside the shared memory."""
+    try:
+        note = json.loads(engine_lock(engine).read_text())["note"]
+        return Path(str(note).removeprefix("state_dir "))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def session_lock(*, address: str, port: int, username: str) -> Path:
     """Of one venue session: whoever logs in there under this name, which SoupBinTCP takes in either case."""
     return SHM_FOLDER / f".hotpath.session.{address}.{port}.{quote(username.strip().upper(), safe='')}.lock"

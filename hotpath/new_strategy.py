@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from hotpath.config import SEGMENT_WORDS
+from hotpath.config_seats import SEGMENT_WORDS
 from hotpath.errors import ConfigError
 from hotpath.generated import write_generated_day
 

@@ -213,6 +213,19 @@ def seat_table(seats: dict[str, SeatStat]) -> Table:
     return table
 
 
+def _both_sides(counters: dict[str, int]) -> Text:
+    """The venue's own report beside the engine's."""
+    confirmed, up = counters["confirmed"], counters["copy_up"]
+    return _facts(
+        Text("reconciled", "green") if confirmed and up else Text("not reconciled", "bold red"),
+        _fact("executions", counters["matched"]),
+        _fact("on one side so far", counters["waiting"], "yellow"),
+        _fact("comparisons", counters["comparisons"]),
+        _alarm("BREAKS", counters["breaks"]),
+        _alarm("missed", counters["lost"]),
+    )
+
+
 def _intents(promise: int) -> Text:
     """What an intent survives, where it is not the default: the death of its process."""
     if promise == lib.INTENT_PROMISE_POWER:
@@ -277,6 +290,8 @@ def outcome_table(stat: EngineStat) -> Table:
         )
         or Text("none", "dim"),
     )
+    if "reconcile" in stat.sides:
+        table.add_row(" both sides", _both_sides(stat.sides["reconcile"].counters))
     pnl = count("risk", "pnl_micros")
     table.add_row(
         " account",

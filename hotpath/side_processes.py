@@ -5,6 +5,8 @@
               was; until it has caught up, reduce only. Where
               the disk refused: halt, its rings wait no more
     projector  restart: it takes the journal up where it was  around the stages
+    reconcile restart: it reads the ring anew; meanwhile     around the stages
+              positions may soon only be reduced
     tap       restart: what it did not read is counted lost   around the stages
     ingress   restart: silent meanwhile, so books are stale;  when they are ready
               every sender must begin a new session
@@ -60,6 +62,9 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
     if record is not None and spec.config.projection.enabled:
         refuse_without_sql()
         table.append(SideProcess("projector", (PROJECTOR, str(run_path), str(record)), "restart", around=True))
+    if spec.reconcile:
+        command = ("hotpath.reconcile.process", str(run_path))
+        table.append(SideProcess("reconcile", command, "restart", around=True, page=side_segment("reconcile")))
     if spec.tap:
         table.append(
             SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))

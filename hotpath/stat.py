@@ -83,7 +83,7 @@ UNUSED_PACKETS = (
     "packets_wrong_answer",
     "packets_left",
 )
-SIDES = ("journal", "tap", "ingress")
+SIDES = ("journal", "tap", "ingress", "reconcile")
 SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
 
 

@@ -40,6 +40,7 @@ from hotpath.holders import Hold, engine_lock, hold
 from hotpath.journal import run_folder
 from hotpath.journal.watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
+from hotpath.reconcile.watch import ReconcileWatch
 from hotpath.run_file import write_run_file
 from hotpath.seat_watch import bury_coprocesses
 from hotpath.side_processes import side_processes
@@ -133,6 +134,7 @@ class Supervisor:
         self.record = record  # the folder of this run's journal
         self.side_processes = side_processes(spec, self.run_path, record=record)
         self._journal = JournalWatch(self.memory)
+        self._reconciliation = ReconcileWatch(self.memory)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
         except BaseException:
@@ -167,18 +169,26 @@ class Supervisor:
     def _arm_or_wait(self, until: Callable[[], bool]) -> None:
         """Arm once every precondition holds; after a while say what is missing, and go on looking."""
         deadline = time.monotonic() + PRECONDITION_SECONDS
-        while (missing := missing_preconditions(self.memory)) and time.monotonic() < deadline and not until():
+        while (missing := self._missing()) and time.monotonic() < deadline and not until():
+            self._check_reconciliation()
             time.sleep(0.005)
+        self._check_reconciliation()  # what was found holds its instrument before the first order
         self._unarmed_for = missing
         self.notices += [f"not armed: {each}" for each in missing]
         if not missing:
             self.arm()
 
+    def _missing(self) -> list[str]:
+        return missing_preconditions(self.memory) or self._reconciliation.missing
+
+    def _check_reconciliation(self) -> None:
+        self.notices += self._reconciliation.check()
+
     def _arm_late(self) -> None:
         """What was missing at the start may hold by now. A kill since then is people's to accept."""
         if not self._unarmed_for or self._killed_here:
             return
-        missing = missing_preconditions(self.memory)
+        missing = self._missing()
         self.notices += [f"not armed: {each}" for each in missing if each not in self._unarmed_for]
         self._unarmed_for = missing
         if not missing:
@@ -220,6 +230,7 @@ class Supervisor:
             "gateway": config.gateway.password_env,
             "feed": config.feed.snapshot_password_env,
             "projector": config.projection.password_env,
+            "reconcile": config.reconcile.password_env,
         }
         own = {owners[name] for name in owners if name in (*child.stages, child.name)}
         return tuple(name for name in owners.values() if name and name not in own)
@@ -291,6 +302,7 @@ class Supervisor:
                     return self._outcome(trouble, failed=trouble != "finished")
             self._check_away()
             self._check_journal()
+            self._check_reconciliation()
             self._arm_late()
             bury_coprocesses(self.memory)
             if each is not None:
@@ -530,6 +542,7 @@ class Supervisor:
             if child.side is None:
                 child.end(seconds=deadline - time.monotonic())
         self._stop_sides(around=True)
+        self.notices += [each for each in self._reconciliation.ended() if each not in self.notices]
         if self.spec.lockstep:
             self.notices += [
                 notice

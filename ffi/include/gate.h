@@ -38,7 +38,9 @@ typedef struct {
     int64_t net_value_micros;   /* this instrument's part of gate.net_value_micros */
     uint32_t trading_state;     /* enum trading_state */
     uint32_t operational_state; /* the same, of the market's own halts; unknown = there was none */
-    uint64_t reserved1[5];
+    uint32_t held;              /* 1: it may only be reduced, until people release it */
+    uint32_t reserved0;
+    uint64_t reserved1[4];
 } gate_instrument;
 
 typedef struct {

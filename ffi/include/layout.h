@@ -181,6 +181,8 @@ enum event_type {
     EXEC_REPEATED,      /* the venue said again what it had said: reason = the event type; nothing changes */
     EXEC_ADJUSTED,      /* people moved the position: match_id = the adjustment, which stands in the ring adjust at
                            cause_sequence; venue_ref = the money that it moves, in micros, as an int64_t */
+    EXEC_HELD,          /* the instrument may only be reduced until people release it: reason = what was found */
+    EXEC_RELEASED,
     /* ctl */
     CTL_TURN = 128,
     /* seats: what a co-process asks for, and on the ring intake what became of its seat */
@@ -201,7 +203,9 @@ enum event_type {
     /* adjustments: positions that no execution explains */
     ADJUST_OPENING = 176,  /* held when the run began */
     ADJUST_CORPORATE,      /* split, merger, dividend */
-    ADJUST_CORRECTION      /* a mistake, here or at the venue, set right by hand */
+    ADJUST_CORRECTION,     /* a mistake, here or at the venue, set right by hand */
+    ADJUST_HOLD,           /* moves nothing: both sides disagree about this instrument */
+    ADJUST_RELEASE         /* moves nothing: people have settled it */
 };
 
 enum event_flag {
@@ -389,6 +393,7 @@ enum tightener {
     TIGHTENER_RISK,
     TIGHTENER_GATEWAY,
     TIGHTENER_JOURNAL,
+    TIGHTENER_RECONCILE,
     TIGHTENERS_MAX
 };
 
@@ -862,6 +867,20 @@ enum gateway_counter {
     GATEWAY_PROMISE,        /* gauge: enum intent_promise */
     GATEWAY_ADOPTING,       /* gauge: 1 until what the venue tells of the day is known */
     GATEWAY_COUNTERS
+};
+
+/* Of the process that compares both sides' account of what was executed, in its page side.reconcile. */
+enum reconcile_counter {
+    RECONCILE_MATCHED,    /* executions that both sides told of */
+    RECONCILE_WAITING,    /* gauge: executions that one side has told of so far */
+    RECONCILE_COMPARISONS, /* of all positions */
+    RECONCILE_BREAKS,     /* gauge: that stand */
+    RECONCILE_GENERATION, /* moved on with every change of the breaks, once it is on disk */
+    RECONCILE_CONFIRMED,  /* gauge: 1 once positions were compared in this run */
+    RECONCILE_COPY_UP,    /* gauge: the drop copy is heard */
+    RECONCILE_LOST,       /* executions of this run that were overwritten before they were read */
+    RECONCILE_AGE_MS,     /* gauge: since the last comparison, or the start */
+    RECONCILE_COUNTERS
 };
 
 /* Of a Python strategy, in its page side.NAME. */

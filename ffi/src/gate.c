@@ -168,10 +168,11 @@ void limits_publish(limits_page *page, uint64_t generation) {
 
 static int check_mode(const gate *gate, const turn_plan *plan, const signal_event *intent) {
     if (plan->killed) return REJECT_KILLED;
-    if (plan->mode == MODE_NORMAL) return REJECT_NONE;
-    if (plan->mode != MODE_REDUCE_ONLY || intent->header.type != SIGNAL_NEW) return REJECT_MODE;
-    /* Reduce only: never past flat, with every open order on that side filled. */
     const gate_instrument *state = &gate->instrument[intent->header.instrument];
+    uint8_t mode = plan->mode == MODE_NORMAL && state->held ? MODE_REDUCE_ONLY : plan->mode;
+    if (mode == MODE_NORMAL) return REJECT_NONE;
+    if (mode != MODE_REDUCE_ONLY || intent->header.type != SIGNAL_NEW) return REJECT_MODE;
+    /* Reduce only: never past flat, with every open order on that side filled. */
     int64_t reducible = intent->side == SIDE_BUY ? -state->position_lots - state->open_buy_lots
                                                  : state->position_lots - state->open_sell_lots;
     return intent->quantity_lots <= reducible ? REJECT_NONE : REJECT_MODE;
@@ -443,6 +444,8 @@ void gate_execution(gate *gate, const exec_event *execution) {
     case EXEC_BROKEN: fill_apply(gate, execution, -1); break;
     case EXEC_CORRECTED: correct_apply(gate, execution); break;
     case EXEC_ADJUSTED: adjust_apply(gate, execution); break;
+    case EXEC_HELD: gate->instrument[execution->header.instrument].held = 1; break;
+    case EXEC_RELEASED: gate->instrument[execution->header.instrument].held = 0; break;
     case EXEC_CANCELED: cancel_apply(gate, execution); break;
     case EXEC_REPLACED: replace_apply(gate, execution); break;
     case EXEC_RESTATED: restate_apply(gate, execution); break;

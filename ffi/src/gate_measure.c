@@ -36,8 +36,9 @@ static int64_t narrow(uint64_t value) { return value > INT64_MAX ? INT64_MAX : (
 static void mode_rows(measuring *m) {
     const turn_plan *plan = m->plan;
     row(m, REJECT_KILLED, UNIT_YES_NO, RELATION_EQUAL, plan->killed, 0, plan->killed);
-    if (plan->mode != MODE_REDUCE_ONLY || m->intent->header.type != SIGNAL_NEW) {
-        row(m, REJECT_MODE, UNIT_CODE, RELATION_EQUAL, plan->mode, MODE_NORMAL, plan->mode != MODE_NORMAL);
+    uint8_t mode = plan->mode == MODE_NORMAL && m->state->held ? MODE_REDUCE_ONLY : plan->mode;
+    if (mode != MODE_REDUCE_ONLY || m->intent->header.type != SIGNAL_NEW) {
+        row(m, REJECT_MODE, UNIT_CODE, RELATION_EQUAL, mode, MODE_NORMAL, mode != MODE_NORMAL);
         return;
     }
     int64_t reducible = m->intent->side == SIDE_BUY ? -m->state->position_lots - m->state->open_buy_lots

@@ -221,7 +221,7 @@ static void exec_look_back(gateway *self) {
         if (event->session_sequence >= self->published_sequence) self->published_sequence = event->session_sequence + 1;
         if (event->header.cause_input == INPUT_CMD && event->header.cause_sequence >= self->resume_sequence)
             self->resume_sequence = event->header.cause_sequence + 1;
-        if (event->header.type == EXEC_ADJUSTED && event->header.cause_sequence >= self->adjusted_sequence)
+        if (event->header.cause_input == INPUT_ADJUST && event->header.cause_sequence >= self->adjusted_sequence)
             self->adjusted_sequence = event->header.cause_sequence + 1;
         paper_order_look_back(self, event);
         if (event->session_sequence == 0 && (event->header.type == EXEC_CANCELED || event->header.type == EXEC_REPLACE_REJECTED)) {
@@ -575,6 +575,11 @@ static int64_t saturated_difference(int64_t a, int64_t b) {
     return a < b ? INT64_MIN : INT64_MAX;
 }
 
+static int adjustment_tells(const adjustment_event *adjustment) {
+    if (adjustment->header.type == ADJUST_HOLD) return EXEC_HELD;
+    return adjustment->header.type == ADJUST_RELEASE ? EXEC_RELEASED : EXEC_ADJUSTED;
+}
+
 /* What people say of a position takes its place among the executions here, so that all who fold them agree. A death
  * between the two rings shows as an event in exec, which exec_look_back found: it is told once. */
 static void adjustments_drain(gateway *self) {
@@ -583,7 +588,7 @@ static void adjustments_drain(gateway *self) {
     for (; left; left--, self->adjust.next++) {
         const adjustment_event *adjustment = ring_front_inline(&self->adjust);
         if (adjustment->part || self->adjust.next < self->adjusted_sequence) continue;
-        exec_event *event = gateway_exec_claim(self, EXEC_ADJUSTED, NULL);
+        exec_event *event = gateway_exec_claim(self, adjustment_tells(adjustment), NULL);
         if (!event) break;
         event->header.cause_sequence = self->adjust.next;
         event->header.cause_input = INPUT_ADJUST;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from hotpath.history.reader import read_history
 from hotpath.history.sampler import HOPS, SAMPLES
 from hotpath.history.summary import RunSummary, summarise
 from hotpath.history.view import print_summary
-from hotpath.holders import engine_lock
+from hotpath.holders import state_dir_of
 
 STATE_DIR = "var"  # the default engine.state_dir
 
@@ -83,17 +82,8 @@ def find_run(named: str | None) -> Path:
 
         engine = load_config(path).engine
         return _newest(Path(engine.state_dir) / f"{engine.name}.runs", "")
-    state_dir = _state_dir_of(named) or Path(STATE_DIR)
+    state_dir = state_dir_of(named) or Path(STATE_DIR)
     return _newest(state_dir / f"{named}.runs", f"{named} is no folder, no configuration and no engine that runs, and")
-
-
-def _state_dir_of(engine: str) -> Path | None:
-    """Where a running engine keeps its state, as its supervisor noted beside the shared memory."""
-    try:
-        note = json.loads(engine_lock(engine).read_text())["note"]
-        return Path(str(note).removeprefix("state_dir "))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _newest(folder: Path, why: str) -> Path:

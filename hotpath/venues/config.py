@@ -25,6 +25,8 @@ class AccountConfig(Section, frozen=True):
     password: Annotated[str, Meta(max_length=10)] = "simulator"
     protocol: Literal["ouch50", "ouch42"] = "ouch50"
     cancel_on_disconnect: bool = True
+    drop_copy: Annotated[str, Meta(max_length=6)] = ""  # username of a second session that reports; empty: none
+    positions: dict[str, int] = field(default_factory=dict)  # lots by symbol that it brings into the day
 
 
 class SimulatorConfig(Section, frozen=True):
@@ -126,6 +128,7 @@ def check_simulator_config(config: SimulatorConfig) -> None:
     if config.faults.divergence.active and config.feed_b_port < 0:
         raise ConfigError("faults.divergence: needs a second line: set feed_b_port")
     names = [account.username.upper() for account in config.accounts]
+    names += [account.drop_copy.upper() for account in config.accounts if account.drop_copy]
     if len(set(names)) != len(names):
         raise ConfigError("accounts: two have the same username")
     if len(set(config.symbols)) != len(config.symbols):

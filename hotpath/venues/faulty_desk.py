@@ -132,6 +132,7 @@ class FaultyDesk(Desk):
         price = max(self.config.increment_ticks, self._prices[match_id] + steps * self.config.increment_ticks)
         self._prices[match_id] = price
         for order, quantity in parties:
+            self._copy("F", order, quantity, price, match_id)
             self._send(
                 order.account,
                 type=ord("F"),

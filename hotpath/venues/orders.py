@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ffi import ffi, lib
+from hotpath.reconcile.wire import CopyExecution, decode_request, encode_positions
 from hotpath.venues.config import AccountConfig, SimulatorConfig
 from hotpath.venues.market import Command, Market, Report
 from hotpath.venues.message_log import MessageLog
@@ -36,6 +37,11 @@ LETTER_OF_REASON: dict[int, str] = {
 }
 
 
+def _text(field: Any) -> str:
+    """A text field of a message, without its padding."""
+    return bytes(ffi.buffer(field)).decode("ascii", "replace").rstrip(" \0")
+
+
 @dataclass
 class Order:
     """One order of a session, as its own protocol names it."""
@@ -56,11 +62,42 @@ class Account:
     by_name: dict[bytes | int, Order] = field(default_factory=dict)  # live orders, by token (4.2) or user_ref (5.0)
     tokens: set[bytes] = field(default_factory=set)  # 4.2: all that were ever used
     last_user_ref: int = 0  # 5.0: they only rise
+    copy: DropCopy = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.copy = DropCopy(self.config, self)
 
     @property
     def is_50(self) -> bool:
         """Speaks OUCH 5.0, else 4.2."""
         return self.config.protocol == "ouch50"
+
+
+@dataclass
+class DropCopy:
+    """The second session of an account: it reports what was executed, and never trades (hotpath/reconcile/wire.py)."""
+
+    config: AccountConfig
+    account: Account
+    stream: MessageLog = field(default_factory=MessageLog)
+    positions: dict[str, int] = field(init=False)  # lots by symbol
+
+    def __post_init__(self) -> None:
+        self.positions = dict(self.config.positions)
+
+    def tell(self, execution: CopyExecution) -> None:
+        """One execution, and what it does to the position."""
+        self.stream.append(execution.encode())
+        if execution.kind == "F":
+            return
+        sign = (1 if execution.side == "B" else -1) * (1 if execution.kind == "E" else -1)
+        symbol = execution.symbol
+        self.positions[symbol] = self.positions.get(symbol, 0) + sign * execution.quantity
+
+    def answer(self, payload: bytes) -> list[bytes]:
+        """What to say, not numbered, to a message of the client."""
+        request = decode_request(payload)
+        return [] if request is None else encode_positions(request, self.positions, executions=len(self.stream))
 
 
 class Desk:
@@ -70,6 +107,7 @@ class Desk:
         self.config = config
         self.market = market
         self.accounts = {account.username.upper(): Account(account) for account in config.accounts}
+        self.copies = {name.upper(): a.copy for a in self.accounts.values() if (name := a.config.drop_copy)}
         self.orders: dict[int, Order] = {}
         self.matches: OrderedDict[int, list[tuple[Order, int]]] = OrderedDict()  # our last executions, by number
         self.counts = dict.fromkeys(
@@ -354,6 +392,7 @@ class Desk:
         if len(self.matches) > BREAKABLE_MAX:
             self._too_old_to_break(*self.matches.popitem(last=False))
         self._leaves(order, report.leaves_lots)
+        self._copy("E", order, report.quantity_lots, report.price_ticks, report.match_id, report.time_ns)
         self._send(
             order.account,
             type=ord("E"),
@@ -363,6 +402,24 @@ class Desk:
             match=report.match_id,
             time=report.time_ns,
             **self._named(order),
+        )
+
+    def _copy(self, kind: str, order: Order, quantity: int, price: int, match: int, time_ns: int | None = None) -> None:
+        """Tell the drop copy."""
+        entry = order.entry
+        reference = entry.cl_ord_id if order.account.is_50 else entry.token
+        order.account.copy.tell(
+            CopyExecution(
+                kind,
+                (self.market.now_ns if time_ns is None else time_ns) - self.config.midnight_ns,
+                order.account.config.username,
+                _text(reference),
+                _text(entry.symbol),
+                "S" if SIDES[entry.side] else "B",
+                quantity,
+                price,
+                match,
+            )
         )
 
     def _letter(self, reason: int) -> int:
@@ -391,8 +448,9 @@ class Desk:
         parties = self.matches.pop(match_id, None)
         if parties is None:
             return False
-        for order, _quantity in parties:
+        for order, quantity in parties:
             self.counts["broken"] += 1
+            self._copy("B", order, quantity, 0, match_id)
             self._send(
                 order.account,
                 type=ord("B"),

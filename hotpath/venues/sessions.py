@@ -18,7 +18,7 @@ from typing import Any
 from ffi import ffi, lib
 from hotpath.errors import VenueError
 from hotpath.venues.config import SimulatorConfig
-from hotpath.venues.orders import Account, Desk
+from hotpath.venues.orders import Account, Desk, DropCopy
 from hotpath.venues.tap import IN, OUT, Address, Tap
 
 RECEIVE_BYTES = 65536
@@ -38,7 +38,7 @@ class Connection:
     server: Address
     heard_ns: int
     spoke_ns: int
-    account: Account | None = None
+    account: Account | DropCopy | None = None
     next_sequence: int = 1  # of the account's stream, to be sent next
     received: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
@@ -112,7 +112,7 @@ class SessionServer:
             while not connection.unsent and self._publish_some(connection, account, now_ns):
                 pass
 
-    def _publish_some(self, connection: Connection, account: Account, now_ns: int) -> int:
+    def _publish_some(self, connection: Connection, account: Account | DropCopy, now_ns: int) -> int:
         """The next messages of its stream; how many there were."""
         fresh = account.stream.since(connection.next_sequence, limit=MESSAGES_MAX)
         if fresh:
@@ -219,9 +219,21 @@ class SessionServer:
             elif packet.type != lib.SOUP_DEBUG:
                 self._close(connection)
         elif packet.type == lib.SOUP_UNSEQUENCED:
-            self.desk.receive(connection.account, bytes(ffi.buffer(packet.payload, packet.length)))
+            payload = bytes(ffi.buffer(packet.payload, packet.length))
+            if isinstance(connection.account, DropCopy):
+                self._answer_copy(connection, connection.account, payload, now_ns)
+            else:
+                self.desk.receive(connection.account, payload)
         elif packet.type == lib.SOUP_LOGOUT_REQUEST:
             self._close(connection)
+
+    def _answer_copy(self, connection: Connection, copy: DropCopy, payload: bytes, now_ns: int) -> None:
+        """Positions, behind every execution that they count."""
+        self.desk.deliver(self.desk.market.take_reports())
+        while self._publish_some(connection, copy, now_ns):
+            pass
+        answer = [soup(lib.SOUP_UNSEQUENCED, each) for each in copy.answer(payload)]
+        self._send(connection, b"".join(answer), now_ns)
 
     def _send(self, connection: Connection, data: bytes, now_ns: int) -> None:
         connection.spoke_ns = now_ns
@@ -254,7 +266,7 @@ class SessionServer:
             return
         connection.socket.close()
         account, connection.account = connection.account, None
-        if account is not None and account.config.cancel_on_disconnect and not orders_live_on:
+        if isinstance(account, Account) and account.config.cancel_on_disconnect and not orders_live_on:
             self.desk.cancel_all(account)
 
     # ---- logins ------------------------------------------------------------------------------------
@@ -268,7 +280,7 @@ class SessionServer:
             bytes(ffi.buffer(getattr(login, name))).decode("ascii", "replace").strip().upper()
             for name in ("username", "password", "session")
         )
-        account = self.desk.accounts.get(username)
+        account: Account | DropCopy | None = self.desk.accounts.get(username) or self.desk.copies.get(username)
         if account is None or account.config.password.upper() != password:
             self._reject_login(connection, b"A", now_ns)
         elif session not in ("", self.config.session.upper()) or login.sequence > len(account.stream) + 1:
@@ -281,7 +293,7 @@ class SessionServer:
         connection.closing = True
         self._send(connection, soup(lib.SOUP_LOGIN_REJECTED, reason), now_ns)
 
-    def _welcome(self, connection: Connection, account: Account, sequence: int, now_ns: int) -> None:
+    def _welcome(self, connection: Connection, account: Account | DropCopy, sequence: int, now_ns: int) -> None:
         for other in list(self.connections.values()):
             if other.account is account:
                 self._close(other, orders_live_on=True)  # the same client, come back before its old cut was seen

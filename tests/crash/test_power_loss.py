@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ffi import lib
+from ffi import ffi, lib
 from ffi.dtypes import dtype_of
 from hotpath.intents import read_intents
 from hotpath.power_loss import Aftermath, take_up, whole_records
@@ -31,7 +31,7 @@ CAPACITY = 64
 SEED = 20261121
 IDS_FAR_ABOVE = 1_000_000
 OTHER_BOOT = bytes(range(16))
-BOOT_ID_OFFSET = dtype_of("segment_header").fields["boot_id"][1]
+BOOT_ID_OFFSET: int = ffi.offsetof("segment_header", "boot_id")
 
 
 @dataclass
@@ -103,7 +103,11 @@ def losses(folder: Path, durability: str) -> Iterator[Loss]:
         versions = {at: list(known) for at, known in log.versions.items()}
         return Loss(versions, list(log.order), copy_of(venue), risk.next_order_id)
 
-    run_until(lambda: gateway.state == lib.SESSION_UP, lambda: (step(), venue.pump()))
+    def step_both() -> None:
+        step()
+        venue.pump()
+
+    run_until(lambda: gateway.state == lib.SESSION_UP, step_both)
     open_ids: list[int] = []
     for _ in range(14):
         for _ in range(chance.choice((1, 1, 2, 5))):  # of one turn
@@ -245,7 +249,11 @@ def test_a_failed_sync_sends_nothing_and_halts_over_restarts(tmp_path: Path) -> 
     world = World(tmp_path)
     venue, risk = ScriptedVenue(), Risk(world)
     gateway = Gateway(world, make_config(session_port=venue.port), durability="power")
-    step = lambda: (gateway.turn(), venue.pump())  # noqa: E731
+
+    def step() -> None:
+        gateway.turn()
+        venue.pump()
+
     run_until(lambda: gateway.state == lib.SESSION_UP, step)
     resting = risk.new()
     run_until(lambda: len(risk.of_type(lib.EXEC_ACCEPTED)) == 1, step)
@@ -263,7 +271,7 @@ def test_a_failed_sync_sends_nothing_and_halts_over_restarts(tmp_path: Path) -> 
     assert refused in {int(event["order_id"]) for event in risk.of_type(lib.EXEC_REFUSED)}
     gateway.die()
     gateway = Gateway(world, make_config(session_port=venue.port), durability="power")
-    run_until(lambda: gateway.state == lib.SESSION_UP, lambda: (gateway.turn(), venue.pump()))
+    run_until(lambda: gateway.state == lib.SESSION_UP, step)
     assert world.gateway_mode == lib.MODE_HALTED, "only people end it"
     gateway.die()
     takes_no_write.close()

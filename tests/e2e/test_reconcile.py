@@ -1,0 +1,155 @@
+"""A live engine and the venue's own report of it: both sides agree over a day, what does not is found, held, shown and
+settled by people, and after a power loss the venue's word comes before the first order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from hotpath.cli import app
+from hotpath.config import Config, ReconcileConfig
+from hotpath.demo import RunningSimulator
+from hotpath.intents import read_intents
+from hotpath.reconcile.status import ReconcileStatus, read_status, status_path
+from hotpath.stages import intents_path
+from hotpath.venues.config import AccountConfig
+from tests.support.busy import busy_config
+from tests.support.engines import EngineProcess, engine_config, until, venue, wire_orders
+
+BUSY: dict[str, Any] = {"cooldown_ms": 20, "order_life_ms": 400, "style": "join"}
+ACCOUNTS = [AccountConfig(username="DEMO", drop_copy="DEMODC")]
+BOOT_ID = slice(56, 72)  # of the segment header
+
+
+def config_for(engine: str, running: RunningSimulator, folder: Path, **gateway: Any) -> Config:
+    config = engine_config(engine, running, folder, topology="fused", busy=busy_config(signal=BUSY))
+    reconcile = ReconcileConfig(username="DEMODC", password_file=config.gateway.password_file, interval_s=1)
+    return msgspec.structs.replace(
+        config, reconcile=reconcile, gateway=msgspec.structs.replace(config.gateway, **gateway)
+    )
+
+
+def tell_venue(running: RunningSimulator, **command: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.settimeout(5)
+        line.sendto(json.dumps(command).encode(), ("127.0.0.1", running.ready["control_port"]))
+        assert json.loads(line.recv(4096))["ok"]
+
+
+def status_of(config: Config) -> ReconcileStatus:
+    return read_status(status_path(config), config.engine.name)
+
+
+def test_a_day_on_which_both_sides_agree(tmp_path: Path, engine: str) -> None:
+    with venue(tmp_path, accounts=ACCOUNTS) as running:
+        config = config_for(engine, running, tmp_path, durability="power")
+        process = EngineProcess(config, tmp_path, "--arm")
+        try:
+            process.wait_trading(fills=5)
+            until(lambda: status_of(config).comparisons > 2 and status_of(config).matched >= 5, "three comparisons")
+            process.signal()
+            assert process.wait() == 0, process.errors()
+        finally:
+            process.close()
+        report = process.report()
+    status = status_of(config)
+    assert status.state == "ended" and status.confirmed and not status.trouble and not status.breaks
+    assert status.here == status.there and status.matched == running.summary["fills"] and status.waiting == 0
+    gateway = report["stat"]["stages"]["gateway"]["counters"]
+    assert gateway["promise"] == 1 and 0 < gateway["syncs"] <= gateway["frames_out"]
+    assert report["stat"]["hops"]["order_sync"]["count"] == gateway["new_orders"] + gateway["replaces"]
+    assert report["stat"]["sides"]["reconcile"]["counters"]["breaks"] == 0
+    assert not [notice for notice in report["notices"] if "BREAK" in notice or "not armed" in notice]
+
+
+def test_a_break_holds_its_instrument_until_a_person_clears_it(tmp_path: Path, engine: str) -> None:
+    with venue(tmp_path, accounts=ACCOUNTS, control_port=0) as running:
+        symbol = running.ready["symbols"][3]
+        config = config_for(engine, running, tmp_path)
+        process = EngineProcess(config, tmp_path, "--arm")
+        path = str(tmp_path / "engine.toml")
+        try:
+            process.wait_trading(fills=1)
+            tell_venue(running, command="plant", account="DEMO", symbol=symbol, lots=77)
+            until(lambda: status_of(config).breaks, "a break")
+            (found,) = status_of(config).breaks
+            assert found.symbol == symbol and found.there_lots - found.here_lots == 77
+            until(lambda: process.count("risk", "reject_mode"), "an order that the hold refuses")
+            shown = CliRunner().invoke(app, ["reconcile", path])
+            assert shown.exit_code == 1 and f"BREAK {symbol}" in shown.output and "differs" in shown.output
+            again = CliRunner().invoke(app, ["reconcile", path, "--clear", symbol, "--reason", "too early"])
+            until(lambda: len(status_of(config).cleared) == 1 and status_of(config).breaks, "it is found again")
+            tell_venue(running, command="plant", account="DEMO", symbol=symbol, lots=-77)
+            settled = CliRunner().invoke(app, ["reconcile", path, "--clear", symbol, "--reason", "the venue's error"])
+            assert settled.exit_code == 0, (settled.output, again.output)
+            compared = status_of(config).comparisons
+            until(lambda: status_of(config).comparisons > compared + 1, "two more comparisons")
+            assert not status_of(config).breaks
+            process.signal()
+            assert process.wait() == 0, process.errors()
+        finally:
+            process.close()
+        notices = process.report()["notices"]
+    assert [each.cleared_reason for each in status_of(config).cleared] == ["too early", "the venue's error"]
+    assert any(f"BREAK in {symbol}" in notice and "may only be reduced" in notice for notice in notices)
+    assert any(f"{symbol} is released" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_after_a_power_loss_the_venue_is_asked_before_arming(tmp_path: Path, engine: str, durability: str) -> None:
+    """Everything of the engine dies at once; of the intent file some pages are lost, and the boot is another one."""
+    with venue(tmp_path, accounts=ACCOUNTS) as running:
+        config = config_for(engine, running, tmp_path, durability=durability)
+        process = EngineProcess(config, tmp_path, "--arm")
+        try:
+            process.wait_trading(fills=3)
+            until(lambda: process.count("gateway", "frames_out") > 60, "60 frames")
+            supervisor = psutil.Process(process.process.pid)
+            family = [supervisor, *supervisor.children(recursive=True)]
+            for each in family:
+                os.kill(each.pid, signal.SIGSTOP)
+            for each in family:
+                os.kill(each.pid, signal.SIGKILL)
+            process.wait()
+        finally:
+            process.close()
+        path = intents_path(config)
+        image = bytearray(path.read_bytes())
+        image[BOOT_ID] = bytes(16)
+        if durability == "process":  # a page in the middle never came to the disk
+            image[8192:12288] = bytes(4096)
+        path.write_bytes(image)
+        process = EngineProcess(config, tmp_path, "--arm")
+        try:
+            process.wait_trading(fills=1)
+            frames = process.count("gateway", "frames_out")
+            until(lambda: process.count("gateway", "frames_out") > frames + 20, "it trades again")
+            until(lambda: status_of(config).comparisons > 1, "it is reconciled")
+            process.signal()
+            assert process.wait() == 0, process.errors()
+        finally:
+            process.close()
+        report = process.report()
+    status = status_of(config)
+    assert status.state == "ended" and not status.breaks and status.here == status.there
+    gateway = report["stat"]["stages"]["gateway"]["counters"]
+    assert gateway["unmatched"] == 0 and bool(gateway["adopted"]) == (durability == "process")
+    assert gateway["fills"] == running.summary["fills"] == status.matched, "no fill is lost"
+    sent = [frame for frame in wire_orders(tmp_path / "tap") if frame[3:4] in (b"O", b"U")]
+    offset = {b"O": 4, b"U": 8}
+    refs = Counter(frame[offset[frame[3:4]] :][:4] for frame in sent)
+    assert max(refs.values()) == 1 and running.summary["ignored_in"] == 0, "no order left twice"
+    names = Counter(frame[34:48] if frame[3:4] == b"O" else frame[27:41] for frame in sent)
+    assert max(names.values()) == 1
+    with read_intents(path) as file:
+        assert file.last_order_id > 0
