@@ -33,6 +33,13 @@ coprocess_app = typer.Typer(
 app.add_typer(coprocess_app, name="coprocess")
 app.add_typer(journal_app, name="journal")
 
+adjust_app = typer.Typer(
+    help="What people say of positions: opening ones, corporate actions, corrections. Kept with who and why, "
+    "told to the engine that runs or to its next run, journaled.",
+    no_args_is_help=True,
+)
+app.add_typer(adjust_app, name="adjust")
+
 Topology = Literal["split", "paired", "fused"]
 RUN_FAILED = 70
 SPIN_SECONDS = 0.25  # of an empty loop on a processor of the path when a run is over, to stand beside its figures
@@ -428,6 +435,69 @@ def config_show(
 
     config = load_config(file) if file else Config()
     _report(msgspec.to_builtins(config), config_toml(config).rstrip(), json=json)
+
+
+@adjust_app.command("add")
+def adjust_add(
+    config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
+    kind: Annotated[Literal["opening", "corporate", "correction"], typer.Argument(help="What it is.")],
+    symbol: Annotated[str, typer.Argument(help="Of the instrument.")],
+    why: Annotated[str, typer.Option(help="The reason, for the record.")],
+    lots: Annotated[int, typer.Option(help="That the position gains; below 0: loses.")] = 0,
+    price: Annotated[str, typer.Option(help="Paid for each of those units.")] = "",
+    cost: Annotated[str, typer.Option(help="Or the money for all of them; below 0 where it was received.")] = "",
+    cash: Annotated[str, typer.Option(help="Money received besides, or below 0 paid: a dividend, a fee.")] = "0",
+    who: Annotated[str, typer.Option(help="Default: the user who runs this.")] = "",
+    json: Json = False,
+) -> None:
+    """Say that a position is another one than the executions make it. The engine takes it up at once if it runs.
+
+    hotpath adjust add engine.toml opening GOOG --lots 300 --price 585.33 --why "held over night"
+    hotpath adjust add engine.toml corporate GOOG --lots 300 --why "split 2 for 1"
+    """
+    import msgspec
+
+    from hotpath.config import load_config
+    from hotpath.ledger.asking import ask
+
+    engine = load_config(config)
+    kept = ask(engine, kind=kind, symbol=symbol, lots=lots, price=price, cost=cost, cash=cash, who=who, why=why)
+    text = f"adjustment {kept.id}: {kept.symbol} {kept.quantity_lots:+,} lots, kept for the engine"
+    _report(msgspec.to_builtins(kept), text, json=json)
+
+
+@adjust_app.command("carry")
+def adjust_carry(
+    config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
+    journal: Annotated[Path | None, typer.Argument(help="Folder of a run; default: the last one.")] = None,
+    who: Annotated[str, typer.Option(help="Default: the user who runs this.")] = "",
+    json: Json = False,
+) -> None:
+    """Make the positions at the end of a run the opening positions of the next one; once for each run."""
+    import msgspec
+
+    from hotpath.config import load_config
+    from hotpath.ledger.asking import user_name
+    from hotpath.ledger.carry import carry
+
+    kept = carry(load_config(config), journal, who=who or user_name())
+    lines = [f"adjustment {each.id}: {each.symbol} {each.quantity_lots:+,} lots" for each in kept]
+    _report({"adjustments": msgspec.to_builtins(kept)}, "\n".join(lines) or "it ended flat", json=json)
+
+
+@adjust_app.command("list")
+def adjust_list(
+    config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
+    json: Json = False,
+) -> None:
+    """Every adjustment that was ever asked for, and which run has it."""
+    import msgspec
+
+    from hotpath.config import load_config
+    from hotpath.ledger.asking import describe, told
+
+    rows = told(load_config(config))
+    _report({"adjustments": msgspec.to_builtins(rows)}, describe(rows), json=json)
 
 
 @coprocess_app.command("flags")

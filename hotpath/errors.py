@@ -15,6 +15,7 @@
     │   └── SegmentSpaceError      71   /dev/shm or the memory lock limit is too small
     ├── RingError                  70   a ring was put together wrongly
     ├── IntentsError               65   an intent file is held, foreign or contradicts itself
+    ├── AdjustmentError            65   an adjustment is no such thing, or their file was changed
     ├── SeatError                  75   a co-process's seat is taken, or the engine does not answer it
     │   ├── SeatCutError           75   the engine has cut the seat off
     │   └── SeatFullError          75   the engine has not yet taken what was asked before
@@ -129,6 +130,12 @@ class IntentsError(HotpathError):
     def __init__(self, path: object, message: str, *, next_step: str = "") -> None:
         super().__init__(f"intent file {path}: {message}", next_step=next_step)
         self.path = path
+
+
+class AdjustmentError(HotpathError):
+    """An adjustment is no such thing, cannot be kept, or the file of those before was changed."""
+
+    exit_code = 65
 
 
 class SeatError(HotpathError):

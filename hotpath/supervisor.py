@@ -40,6 +40,7 @@ from hotpath.holders import Hold, engine_lock, hold
 from hotpath.journal import run_folder
 from hotpath.journal.watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
+from hotpath.ledger.desk import AdjustmentDesk
 from hotpath.reconcile.watch import ReconcileWatch
 from hotpath.run_file import write_run_file
 from hotpath.seat_watch import bury_coprocesses
@@ -135,6 +136,7 @@ class Supervisor:
         self.side_processes = side_processes(spec, self.run_path, record=record)
         self._journal = JournalWatch(self.memory)
         self._reconciliation = ReconcileWatch(self.memory)
+        self._desk = AdjustmentDesk(self.memory)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
         except BaseException:
@@ -158,6 +160,7 @@ class Supervisor:
         if self.arm_when_ready and self.spec.lockstep:
             self.arm()
         self._start_sides(around=True)
+        self.notices += self._desk.serve()  # before the gateway's first turn, so that they stand before its executions
         for place in self.spec.placement.places:
             self._start_stages(place.process, place.stages)
         ready = self._wait_ready(until, [page_segment(stage) for stage in STAGES])
@@ -179,7 +182,8 @@ class Supervisor:
             self.arm()
 
     def _missing(self) -> list[str]:
-        return missing_preconditions(self.memory) or self._reconciliation.missing
+        """What must hold before orders may leave, and does not."""
+        return [*missing_preconditions(self.memory), *self._desk.missing()] or self._reconciliation.missing
 
     def _check_reconciliation(self) -> None:
         self.notices += self._reconciliation.check()
@@ -303,6 +307,7 @@ class Supervisor:
             self._check_away()
             self._check_journal()
             self._check_reconciliation()
+            self.notices += self._desk.serve()
             self._arm_late()
             bury_coprocesses(self.memory)
             if each is not None:

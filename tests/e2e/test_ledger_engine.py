@@ -1,0 +1,204 @@
+"""One position everywhere: gate, journal, ledger and SQL agree, with adjustments before and in the middle of a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from sqlalchemy import text
+
+from ffi import lib
+from hotctl.projection.projector import Projector, read_status
+from hotpath.config import Config, FeeConfig
+from hotpath.errors import AdjustmentError
+from hotpath.journal import Journal
+from hotpath.ledger import Ledger, Marks
+from hotpath.ledger.adjustments import AdjustmentFile, adjustments_path, new_adjustment
+from hotpath.ledger.carry import carry, fold_journal, last_marks, last_run
+from hotpath.recordings import replay_recording
+from tests.support.busy import busy_config, file_feed
+from tests.support.engines import EngineProcess, children_of, until
+from tests.support.synthetic import write_synthetic_day
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_synthetic_day(tmp_path_factory.mktemp("day") / "synthetic.itch", messages=60_000)
+
+
+def ledger_config(day: Path, folder: Path, name: str, **projection: Any) -> Config:
+    """An engine on paper that journals and projects itself."""
+    replace = msgspec.structs.replace
+    config = busy_config(engine={"name": name, "topology": "paired", "state_dir": str(folder)})
+    return replace(
+        config,
+        feed=file_feed(day, pace="rate", rate_per_second=12_000),
+        projection=replace(config.projection, enabled=True, interval_ms=20, **projection),
+        fees={"paper": FeeConfig(maker_micros_per_lot=-1500, taker_micros_per_lot=2500)},
+    )
+
+
+def symbols_of(config: Config) -> list[str]:
+    from hotpath.runs import load_instruments
+
+    return load_instruments(config).symbols()
+
+
+def say(config: Config, symbol: str, lots: int, *, cost: int = 0, cash: int = 0, kind: str = "opening") -> None:
+    entry = new_adjustment(
+        kind=kind, symbol=symbol, lots=lots, cost_micros=cost, cash_micros=cash, who="test", why="for the test"
+    )
+    AdjustmentFile(adjustments_path(config)).ask([entry])
+
+
+def pid_of_projector(process: EngineProcess) -> int:
+    """0 when there is none at this instant."""
+    for pid in children_of(process.process.pid):
+        try:
+            if "hotctl.projection.process" in psutil.Process(pid).cmdline():
+                return pid
+        except psutil.NoSuchProcess:
+            continue
+    return 0
+
+
+def test_gate_journal_ledger_and_sql_have_one_position(day: Path, tmp_path: Path, engine: str) -> None:
+    config = ledger_config(day, tmp_path, engine)
+    first, second = symbols_of(config)[:2]
+    say(config, first, 40, cost=7_000_000)
+    say(config, "NOSUCH", 1)
+    process = EngineProcess(config, tmp_path, "--arm")
+    try:
+        until(lambda: process.count("gateway", "frames_out") >= 20, "20 orders")
+        say(config, second, -25, cost=-3_000_000, cash=1234, kind="correction")
+        until(lambda: pid_of_projector(process), "the projector")
+        os.kill(pid_of_projector(process), signal.SIGKILL)
+        until(lambda: not AdjustmentFile(adjustments_path(config)).pending(), "the adjustments to be told")
+        until(lambda: process.count("gateway", "fills") >= 5, "5 fills")
+        until(lambda: pid_of_projector(process), "another projector")
+        until(lambda: (status := read_status(config)) is not None and status.events > 0, "events in SQL")
+        process.signal()
+        assert process.wait() == 0, process.errors()
+    finally:
+        process.close()
+    report = process.report()
+    assert any("NOSUCH is no instrument" in notice for notice in report["notices"]), report["notices"]
+    folder = last_run(config)
+    assert folder is not None
+    journal = Journal(folder)
+    ledger, marks = fold_journal(journal), last_marks(journal)
+    assert_gate_agrees(report, journal)
+    assert int((journal.events("exec")["header"]["type"] == lib.EXEC_ADJUSTED).sum()) == 2
+    head = journal.events("exec")["header"]["type"].tolist()
+    assert head.index(lib.EXEC_ADJUSTED) < head.index(lib.EXEC_FILL), (
+        "the opening position stands before the first fill"
+    )
+
+    projector = Projector.of(config)
+    projector.catch_up()
+    with projector.database.transaction() as connection:
+        rows = {row.instrument: row for row in connection.execute(text("SELECT * FROM positions"))}
+        adjusted = list(connection.execute(text("SELECT * FROM adjustments ORDER BY id")))
+    projector.database.close()
+    assert set(rows) == set(ledger.positions)
+    for instrument, position in ledger.positions.items():
+        value = ledger.valuation(instrument, marks)
+        row = rows[instrument]
+        assert (row.lots, row.cash_micros, row.fees_micros) == (
+            position.lots,
+            position.cash_micros,
+            position.fees_micros,
+        )
+        assert (row.realised_micros, row.unrealised_micros) == (value.realised_micros, value.unrealised_micros)
+    assert [(row.symbol, row.quantity_lots, row.who) for row in adjusted] == [
+        (first, 40, "test"),
+        (second, -25, "test"),
+    ]
+    assert replay_recording(folder).same
+
+    kept = carry(config, who="test")
+    assert {each.symbol: each.quantity_lots for each in kept} == {
+        journal.instruments["symbol"][instrument].decode(): position.lots
+        for instrument, position in ledger.positions.items()
+        if position.lots
+    }
+    with pytest.raises(AdjustmentError, match="carried over before"):
+        carry(config, who="test")
+
+
+def assert_gate_agrees(report: dict[str, Any], journal: Journal) -> None:
+    """The gate's own counters at the end of the run, over what it had read by then."""
+    risk = report["stat"]["stages"]["risk"]["counters"]
+    norm, executions = (int(number) for number in journal.events("risk.ctl")[-1]["input_sequence"][:2])
+    values = journal.instruments["tick_value_micros"].tolist()
+    ledger, marks = Ledger(values), Marks(len(values))
+    ledger.apply(journal.events("exec", 0, executions), journal.events("adjust"), first_sequence=0)
+    marks.apply(journal.events("norm", 0, norm))
+    positions = ledger.positions
+    assert risk["position_lots"] == sum(abs(position.lots) for position in positions.values())
+    cash = sum(position.cash_micros for position in positions.values())
+    assert signed(risk["cash_micros"]) == cash
+    net = sum(position.lots * marks.price_ticks(i) * values[i] for i, position in positions.items())
+    assert signed(risk["pnl_micros"]) == cash + net
+
+
+def signed(word: int) -> int:
+    return word - 2**64 if word >= 2**63 else word
+
+
+def test_engine_begins_with_what_the_run_before_it_held(day: Path, tmp_path: Path, engine: str) -> None:
+    config = ledger_config(day, tmp_path, engine)
+    config = msgspec.structs.replace(config, projection=msgspec.structs.replace(config.projection, enabled=False))
+    say(config, symbols_of(config)[0], 123, cost=1_000_000)
+    ends: list[dict[int, int]] = []
+    for _ in range(2):
+        process = EngineProcess(config, tmp_path, "--arm")
+        try:
+            until(lambda: process.count("gateway", "fills") >= 3, "3 fills")  # noqa: B023
+            process.signal()
+            assert process.wait() == 0, process.errors()
+        finally:
+            process.close()
+        folder = last_run(config)
+        assert folder is not None
+        journal = Journal(folder)
+        opening = journal.events("adjust")
+        if ends:
+            told = dict(zip(opening["header"]["instrument"].tolist(), opening["quantity_lots"].tolist(), strict=True))
+            assert told == ends[-1]
+        ledger = fold_journal(journal)
+        ends.append({index: position.lots for index, position in ledger.positions.items() if position.lots})
+        carry(config, who="test")
+
+
+def test_adjustment_is_told_once_though_the_gateway_dies(day: Path, tmp_path: Path, engine: str) -> None:
+    config = ledger_config(day, tmp_path, engine)
+    replace = msgspec.structs.replace
+    config = replace(
+        config,
+        engine=replace(config.engine, topology="split", wait="park"),
+        projection=replace(config.projection, enabled=False),
+    )
+    symbol = symbols_of(config)[0]
+    process = EngineProcess(config, tmp_path, "--arm")
+    try:
+        until(lambda: process.count("gateway", "fills") >= 2, "fills")
+        for _ in range(3):
+            say(config, symbol, 10)
+            os.kill(process.pid_of("gateway"), signal.SIGKILL)
+            until(lambda: process.look() and process.look().stages["gateway"].state == "ready", "another gateway")  # type: ignore[union-attr]
+            until(lambda: not AdjustmentFile(adjustments_path(config)).pending(), "the adjustment to be told")
+        process.signal()
+        assert process.wait() == 0, process.errors()
+    finally:
+        process.close()
+    folder = last_run(config)
+    assert folder is not None
+    events = Journal(folder).events("exec")
+    adjusted = events[events["header"]["type"] == lib.EXEC_ADJUSTED]
+    assert adjusted["match_id"].tolist() == [1, 2, 3]
