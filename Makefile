@@ -51,8 +51,9 @@ build: ffi/_stamp.py ## compile the C extension in place, when a source changed
 ffi/_stamp.py: $(VENV)/.installed ffi/build.py $(C_FILES)
 	python ffi/build.py
 
-demo: build ## trade for 20 seconds against the venue simulator, watching, and print the report
-	hotpath demo
+demo: build ## trade for 20 seconds against the venue simulator, watching; report; keep the run in out/demo
+	rm -rf out/demo
+	hotpath demo --out out/demo --record
 
 test: build ## every test but the long ones
 	python -m pytest $(PYTEST_ARGS)

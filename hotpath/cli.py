@@ -74,6 +74,10 @@ def demo(
     )
     outcome, report, venue = run_demo(options)
     print_report(report, json=json, venue=venue)
+    if record and out is not None and not json:
+        from hotpath.explain.find import invitation
+
+        print(invitation(out / "recording"), end="")
     raise typer.Exit(RUN_FAILED if outcome.failed else 0)
 
 
@@ -145,6 +149,19 @@ def replay(
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Of a recorded run: load and run the [signal] native that it names.")
     ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Another value, as limits.collar_ppm_max=50 or gateway.paper.fills=through; again for more."
+        ),
+    ] = None,
+    diff: Annotated[
+        Path | None, typer.Option(help="Compare with this run, order by order: a folder of --out, or a journal.")
+    ] = None,
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="Report trades, equity, drawdown, fees and slippage.")
+    ] = False,
+    states: Annotated[int, typer.Option(min=0, help="Digest all stages' state after each so many messages.")] = 0,
     json: Json = False,
 ) -> None:
     """Run the same engine over a recorded feed in virtual time, against the paper venue, and report.
@@ -153,9 +170,35 @@ def replay(
     A folder that `--record` made is run again turn by turn, and every order compared with the recorded one;
     the exit code is 1 when any differs, and of a feed when a strategy was cut off. It runs no code that the
     recording names, unless you say --trust-code.
+
+    With --set the market runs twice, as it was and with the new values, on the paper venue both times, and every
+    order that differs is listed with the reason; a recorded run gives its market. --backtest reports one run.
     """
     from hotpath.report_view import print_comparison, print_report, progress_bar
 
+    day = trading_date.date() if trading_date else None
+    if set_ or diff or backtest or states:
+        from hotpath.backtest.simulate import backtest as run_backtest
+        from hotpath.backtest.view import print_outcome
+        from hotpath.replay import ReplayOptions
+
+        outcome = run_backtest(
+            file,
+            ReplayOptions(
+                config_path=config,
+                trading_date=day,
+                messages_per_round=messages,
+                ports=tuple(port or ()),
+                out=out,
+                settings=tuple(set_ or ()),
+                trust_code=trust_code,
+                states_every=states,
+            ),
+            base=diff,
+            bar=lambda name: progress_bar(f"replaying {name}", shown=not json),
+        )
+        print_outcome(outcome.report, outcome.comparison, outcome.files, json=json)
+        raise typer.Exit(1 if outcome.replay.notices else 0)
     if file.is_dir():
         from hotpath.recordings import replay_recording
 
@@ -164,7 +207,6 @@ def replay(
         raise typer.Exit(0 if comparison.same else 1)
     from hotpath.replay import ReplayOptions, replay_file
 
-    day = trading_date.date() if trading_date else None
     options = ReplayOptions(
         config_path=config,
         topology=topology,
@@ -177,6 +219,65 @@ def replay(
         report = replay_file(file, options, progress=progress)
     print_report(report, json=json)
     raise typer.Exit(1 if report.notices else 0)
+
+
+@app.command()
+def explain(
+    order_id: Annotated[int, typer.Argument(min=1, help="The engine's own number of the order, as in every event.")],
+    journal: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default: the last run that left a journal here.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Tell the whole story of one order: bytes, book, features, signal, every limit, wire, fills, nanoseconds.
+
+    What can be computed again is, from the journal, by the path's own kernels, and held against the record; the
+    exit code is 1 when anything is not as recorded. A replacement and a cancel are orders too, with numbers of
+    their own. Reads only; works on finished, cut-off and growing journals.
+    """
+    from hotpath.explain.find import find_journal
+    from hotpath.explain.tell import explain_order
+    from hotpath.explain.view import print_story
+
+    story = explain_order(find_journal(journal), order_id)
+    print_story(story, json=json)
+    raise typer.Exit(0 if story.sound else 1)
+
+
+@app.command()
+def evidence(
+    day: Annotated[str, typer.Argument(help="Trading day, as 2026-11-20.")] = "",
+    journal: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a run, or of many; again for more. Default: var/ and out/.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The signer's key, as --new-key made it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: evidence-DAY.zip here.")] = None,
+    new_key: Annotated[
+        Path | None, typer.Option(help="Make a key in this file, and its public half beside it.")
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option(help="Check this pack instead of making one; needs no journal.")
+    ] = None,
+    public_key: Annotated[Path | None, typer.Option(help="Of whom you trust, for --verify.")] = None,
+    json: Json = False,
+) -> None:
+    """Export what a day was run under and what was done in it, signed; or verify such a pack, offline.
+
+    In it: limits and each change of them, refusals, kills and modes, orders from intent to fill as a chain of hashes,
+    frames as they left, adjustments, reconciliation, hashes of build and layout. The verifier is one file that needs
+    Python and the package cryptography alone: hotpath/evidence/verify.py.
+
+      hotpath evidence --new-key desk.pem
+      hotpath evidence 2026-11-20 --key desk.pem
+      hotpath evidence --verify evidence-20261120.zip --public-key desk.pem.pub
+    """
+    from hotpath.evidence.make import run_evidence
+
+    raise typer.Exit(
+        run_evidence(
+            day, journals=journal or [], key=key, out=out, new=new_key, verify=verify, public_key=public_key, json=json
+        )
+    )
 
 
 @app.command("new-strategy")

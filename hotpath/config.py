@@ -262,6 +262,19 @@ class RiskConfig(Section, frozen=True):
         return msgspec.structs.replace(self.defaults, **changes)
 
 
+class PaperConfig(Section, frozen=True):
+    """[gateway.paper]: how the paper venue treats our orders; it is where a replay and a backtest trade."""
+
+    # "queue": each has its exact place in the queue; "front": ours stand first at their price (the best that could
+    # be); "through": ours fill only when the market trades past their price (the worst that could be)
+    fills: Literal["queue", "front", "through"] = "queue"
+    # of each order, on top of gateway.latency_ns: "fixed": nothing; "uniform": up to latency_spread_ns;
+    # "exponential": with that mean. Drawn from the seed and the order's number: the same in every replay
+    latency: Literal["fixed", "uniform", "exponential"] = "fixed"
+    latency_spread_ns: Annotated[int, Meta(ge=0, le=2**48)] = 0
+    seed: WholeInt = 1
+
+
 class GatewayConfig(Section, frozen=True):
     """[gateway]: the venue session that orders go to."""
 
@@ -283,6 +296,7 @@ class GatewayConfig(Section, frozen=True):
     durability: Literal["process", "power"] = "process"
     intents_dir: str = ""  # of the intent file; on a tmpfs a store never waits for a disk. Empty: engine.state_dir
     latency_ns: WholeInt = 20_000  # paper: an order's way to the venue
+    paper: PaperConfig = field(default_factory=PaperConfig)
 
     def password(self) -> str:
         """The secret itself, from where the file says that it is. Never log what this returns."""

@@ -6,6 +6,7 @@
     ├── CaptureError               65   a recorded feed cannot be read
     │   └── JournalError           65   a journal's folder is damaged, foreign or cannot be written
     ├── HistoryError               65   a run's samples cannot be found or read
+    ├── EvidenceError              65   evidence cannot be made: no key, no journal, no place
     ├── HostError                  77   the machine denies what the configuration demands
     ├── HeldError                  75   another process holds what only one may have
     ├── SegmentError               71   shared memory
@@ -66,6 +67,12 @@ class JournalError(CaptureError):
 
 class HistoryError(HotpathError):
     """A run's samples cannot be found or read."""
+
+    exit_code = 65
+
+
+class EvidenceError(HotpathError):
+    """Evidence cannot be made: no key, no journal of that day, no place for it."""
 
     exit_code = 65
 

@@ -53,7 +53,21 @@ def publish_limits(segment: Segment, risk: RiskConfig, symbols: list[str]) -> in
         page.copy_offset[index] = base + index * copy_bytes(len(symbols))
     generation = page.generation + 1
     copy = segment.cast("limits_header *", HEADER_SIZE + page.copy_offset[generation & 1])
-    copy.version = generation
+    _fill_copy(copy, risk, symbols, version=generation)
+    lib.limits_publish(page, generation)
+    return int(generation)
+
+
+def limits_copy(risk: RiskConfig, symbols: list[str], *, version: int) -> bytearray:
+    """One copy of the limits as a gate reads it, in memory of the caller's."""
+    memory = bytearray(copy_bytes(len(symbols)))
+    _fill_copy(ffi.cast("limits_header *", ffi.from_buffer(memory)), risk, symbols, version=version)
+    return memory
+
+
+def _fill_copy(copy: Any, risk: RiskConfig, symbols: list[str], *, version: int) -> None:
+    """A ``limits_header`` with its entries behind it, and the checksum over both."""
+    copy.version = version
     copy.gross_value_micros_max = risk.gross_value_micros_max
     copy.open_orders_max = risk.open_orders_max
     copy.messages_per_second_max = risk.messages_per_second_max
@@ -62,5 +76,3 @@ def publish_limits(segment: Segment, risk: RiskConfig, symbols: list[str]) -> in
     entries = limits_entries(risk, symbols)
     ffi.memmove(copy + 1, ffi.from_buffer(entries), entries.nbytes)
     copy.checksum = lib.gate_limits_checksum(copy)
-    lib.limits_publish(page, generation)
-    return int(generation)

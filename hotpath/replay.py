@@ -3,6 +3,7 @@
     hotpath replay FILE          length-prefixed ITCH -> raw -> feed -> signal -> risk -> gateway (paper)
     hotpath replay FILE.pcap     MoldUDP64 packets -> line -> raw -> the same
     hotpath replay RECORDING     a live run's journal: its turns again, its orders compared byte for byte
+    hotpath replay RECORDING --set KEY=VALUE     its market again, with other settings, against the paper venue
 
 Time is the feed's own (the messages' times for decisions, the capture's stamps for the line's waits and arrivals),
 stages take turns in lockstep, and nothing looks at a clock to decide, so one file and one configuration give one
@@ -19,16 +20,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from ffi import ffi, lib
 from hotpath import captures, flows, intents
 from hotpath.config import Config, load_config
 from hotpath.engine import EngineSpec, engine_memory, make_spec
-from hotpath.errors import StageError
+from hotpath.errors import CaptureError, StageError
 from hotpath.history.sampler import RunSampler
+from hotpath.journal import Journal
 from hotpath.report import RunReport, collect_report
 from hotpath.runs import load_instruments, next_rolls, traded_table
 from hotpath.scratch import scratch_folder
@@ -39,6 +42,7 @@ from hotpath.supervisor import EngineName, StopSignals, Supervisor, supervise
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 SAMPLE_SECONDS = 0.1  # flat out, a day goes by in seconds
 SLICE_NS = 200_000_000
+WATCHED_SLICE_NS = 1_000_000  # somebody reads the rings after each: at ten million events a second they still hold it
 STOPPED = "the replay was stopped before its end"
 UNDATED = date(2000, 1, 3)  # a Monday: the trading date of a file that does not tell
 
@@ -54,16 +58,37 @@ class ReplayOptions:
     ports: tuple[int, ...] = ()  # of a capture: lines A and B; none: the only feed in it
     out: Path | None = None  # keep the intent file and the report here
     engine_name: str = field(default_factory=lambda: f"replay-{os.getpid()}")  # so that replays run side by side
+    settings: tuple[str, ...] = ()  # "key=value", in place of the configuration's
+    trust_code: bool = False  # run the user's code that a journal names
+    states_every: int = 0  # raw events between two digests of the stages' state; 0: none
 
 
-def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None = None) -> RunReport:
+class Onlooker(Protocol):
+    """Who takes from the rings of a replay what it wants, slice by slice."""
+
+    def drain(self) -> None:
+        """Called after each slice."""
+
+    def state(self, messages: int, stages: ProcessStages) -> None:
+        """Called when so many messages, and all that came of them, are through."""
+
+
+Watch = Callable[[EngineSpec], Onlooker]  # called once the engine's memory is there
+
+
+def replay_file(
+    path: Path, options: ReplayOptions, *, progress: Progress | None = None, watch: Watch | None = None
+) -> RunReport:
     """Run the engine over a recorded feed and report. `progress(done, total)` is called now and then, in bytes
-    of a file or packets of a capture."""
+    of a file, packets of a capture or events of a journal. With `watch` all stages run in this process."""
     with StopSignals() as stop, scratch_folder("replay") as scratch:
-        spec = replay_spec(path, options, state_dir=scratch)
+        if path.is_dir():
+            spec = journal_spec(path, options, state_dir=scratch)
+        else:
+            spec = replay_spec(path, options, state_dir=scratch)
         sampler = RunSampler(spec, options.out / "runs" if options.out else None, interval_seconds=SAMPLE_SECONDS)
         if spec.config.engine.topology == "fused":
-            report = _replay_here(spec, options, sampler, progress, stop)
+            report = _replay_here(spec, options, sampler, progress, stop, watch)
         else:
             report = _replay_supervised(spec, options, sampler, stop)
         report.outcome = "finished"
@@ -79,6 +104,7 @@ def replay_file(path: Path, options: ReplayOptions, *, progress: Progress | None
 def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> EngineSpec:
     """The configured engine with its feed and venue replaced by the file and the paper venue."""
     config = load_config(options.config_path) if options.config_path else default_replay_config()
+    config = _with_settings(config, options)
     replace = msgspec.structs.replace
     engine = replace(
         config.engine,
@@ -112,6 +138,48 @@ def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> Engin
     )
 
 
+def _with_settings(config: Config, options: ReplayOptions) -> Config:
+    """The configuration with what --set says."""
+    if not options.settings:
+        return config
+    from hotpath.backtest.settings import with_settings
+
+    return with_settings(config, options.settings)
+
+
+def journal_spec(folder: Path, options: ReplayOptions, *, state_dir: Path) -> EngineSpec:
+    """The engine of a recorded run over the market that its journal has, with the paper venue.
+
+    Its instruments, day and settings are the run's own, but for what `options` changes. Raises CaptureError for one
+    that names code of somebody's own, unless that is trusted.
+    """
+    journal = Journal(folder)
+    run, replace = journal.run, msgspec.structs.replace
+    config = _with_settings(run.config, options)
+    code = [each for each in (config.signal.native, *(strategy.code for strategy in config.strategies)) if each]
+    if code and not options.trust_code:
+        raise CaptureError(
+            f"{folder}: names code of somebody's own, which a replay would run: {', '.join(code)}",
+            next_step="if you know that code and who made the recording: hotpath replay --trust-code",
+        )
+    engine = replace(
+        config.engine,
+        name=options.engine_name,
+        state_dir=str(state_dir.resolve()),
+        topology=options.topology or "fused",
+    )
+    feed = replace(config.feed, kind="file", path=str(folder.resolve()), pace="flat")
+    gateway = replace(config.gateway, kind="paper", intents_dir="")
+    config = replace(config, engine=engine, feed=feed, gateway=gateway)
+    return make_spec(
+        config,
+        np.array(journal.instruments),
+        midnight_ns=run.midnight_ns,
+        roll_times_ns=run.roll_times_ns,
+        lockstep=True,
+    )
+
+
 def default_replay_config() -> Config:
     """For a file on its own: a slice of a day may begin after the venue said what trades, and no snapshot comes."""
     config, replace = Config(), msgspec.structs.replace
@@ -138,7 +206,12 @@ def date_of_name(name: str) -> date | None:
 
 
 def _replay_here(
-    spec: EngineSpec, options: ReplayOptions, sampler: RunSampler, progress: Progress | None, stop: StopSignals
+    spec: EngineSpec,
+    options: ReplayOptions,
+    sampler: RunSampler,
+    progress: Progress | None,
+    stop: StopSignals,
+    watch: Watch | None,
 ) -> RunReport:
     """All four stages in this process."""
     with engine_memory(spec) as memory:
@@ -151,19 +224,30 @@ def _replay_here(
         )
         strategies = [StrategyHost(spec, each, run_epoch=memory.run_epoch) for each in spec.config.strategies]
         lib.control_arm(memory.control, memory.control.kill_epoch)
+        onlooker = watch(spec) if watch is not None else None
+        slice_ns = SLICE_NS if onlooker is None else WATCHED_SLICE_NS
+        stops = _Stops(stages, options.states_every if onlooker is not None else 0)
         sampler.begin()
         started = time.perf_counter()
         result = lib.DUTY_SLICE_OVER
         while result in (lib.DUTY_SLICE_OVER, lib.DUTY_STRATEGIES):
             if stop.set:
                 break
-            result = stages.run(SLICE_NS)
+            stood = stops.stands
+            result = stages.run(slice_ns)
             while result == lib.DUTY_STRATEGIES:
                 _strategies_turn(strategies, stages.duty.lockstep)
-                result = stages.run(SLICE_NS)
+                result = stages.run(slice_ns)
+            if onlooker is not None:
+                onlooker.drain()
+                if stood:
+                    onlooker.state(stops.messages, stages)
+                    stops.go_on()
             if progress is not None:
                 progress(*_progress_of(stages.feed))
         seconds = time.perf_counter() - started
+        if onlooker is not None and options.states_every:
+            onlooker.state(stops.messages, stages)
         for strategy in strategies:
             strategy.stop()
         notices = cut_notices(strategies)
@@ -178,6 +262,31 @@ def _replay_here(
         for strategy in strategies:
             strategy.close()
         return report
+
+
+class _Stops:
+    """Where a recorded feed stands still until the state was looked at: after every so many messages."""
+
+    def __init__(self, stages: ProcessStages, every: int) -> None:
+        self._source = stages.feed.source if every else ffi.NULL
+        self._every = every
+        self.go_on()
+
+    @property
+    def stands(self) -> bool:
+        """Whether nothing more is given; what was given is through by the end of the next slice."""
+        source = self._source
+        return bool(source != ffi.NULL and source.stop_sequence and source.sequence >= source.stop_sequence)
+
+    @property
+    def messages(self) -> int:
+        """Given so far."""
+        return max(0, int(self._source.sequence) - 1) if self._source != ffi.NULL else 0
+
+    def go_on(self) -> None:
+        """Up to the next stop."""
+        if self._source != ffi.NULL:
+            self._source.stop_sequence = (self.messages // self._every + 1) * self._every + 1
 
 
 def _strategies_turn(strategies: list[StrategyHost], page: Any) -> None:

@@ -11,7 +11,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ffi import ffi, lib
+from ffi.dtypes import dtype_of
 from hotpath import intents, segments
 from hotpath.captures import MappedFile
 from hotpath.config import Config, CoprocessConfig, FeedConfig, GatewayConfig
@@ -41,6 +44,16 @@ OPEN_ORDERS_MAX = 1 << 16
 PACE = {"flat": lib.SOURCE_FLAT_OUT, "recorded": lib.SOURCE_RECORDED, "rate": lib.SOURCE_RATE}
 STYLE = {"take": lib.STYLE_TAKE, "join": lib.STYLE_JOIN}
 VENUE = {"paper": lib.VENUE_PAPER, "ouch50": lib.VENUE_OUCH50, "ouch42": lib.VENUE_OUCH42}
+PAPER_FILL = {
+    "queue": lib.PAPER_FILL_QUEUE,
+    "front": lib.PAPER_FILL_FRONT,
+    "through": lib.PAPER_FILL_THROUGH,
+}
+PAPER_LATENCY = {
+    "fixed": lib.PAPER_LATENCY_FIXED,
+    "uniform": lib.PAPER_LATENCY_UNIFORM,
+    "exponential": lib.PAPER_LATENCY_EXPONENTIAL,
+}
 WAIT = {"spin": lib.WAIT_SPIN, "yield": lib.WAIT_YIELD, "park": lib.WAIT_PARK}
 RECEIVE_INTERVAL_NS = 2000  # between two looks at the venue's socket: an answer may wait so long, the path need not
 MILLISECOND_NS = 1_000_000
@@ -216,6 +229,8 @@ class ProcessStages:
     def _source(self, config: FeedConfig) -> Any:
         """The recorded feed, mapped: its pages come in from the file as they are reached."""
         path = Path(config.path)
+        if path.is_dir():
+            return self._recorded_source(path)
         try:
             with path.open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
@@ -228,6 +243,21 @@ class ProcessStages:
         source.pace = lib.SOURCE_FLAT_OUT if self.spec.lockstep else PACE[config.pace]
         source.speed_ppm = round(config.speed * 1_000_000)
         source.interval_ns = max(1, 1_000_000_000 // config.rate_per_second)
+        source.batch_max = self.messages_per_round if self.spec.lockstep else BATCH_MAX
+        return source
+
+    def _recorded_source(self, folder: Path) -> Any:
+        """What a journal has of the market: every raw event, in the order in which it was received."""
+        from hotpath.journal import Journal
+
+        journal = Journal(folder)
+        if journal.lost("raw") or journal.first("raw"):
+            raise StageError(f"feed: {folder}: its raw events have a hole: the market cannot be played from it")
+        events = self._keep(np.ascontiguousarray(journal.events("raw"), dtype_of("raw_event")))
+        source = self._keep(ffi.new("source *"))
+        source.events = ffi.cast("raw_event *", events.ctypes.data)
+        source.size = len(events)
+        source.finished = not len(events)
         source.batch_max = self.messages_per_round if self.spec.lockstep else BATCH_MAX
         return source
 
@@ -473,6 +503,9 @@ class ProcessStages:
         settings.reports_max = 2 * OPEN_ORDERS_MAX
         settings.latency_ns = config.gateway.latency_ns
         settings.first_match_id = 1
+        model = config.gateway.paper
+        settings.fill, settings.latency = PAPER_FILL[model.fills], PAPER_LATENCY[model.latency]
+        settings.latency_spread_ns, settings.latency_seed = model.latency_spread_ns, model.seed
         size = lib.paper_bytes(settings)
         paper = lib.paper_init(self._memory(size), size, settings) if size else ffi.NULL
         if paper == ffi.NULL:

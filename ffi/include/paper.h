@@ -11,8 +11,13 @@
  *                 paper_order --> pending (latency) --.
  *   paper_market -------------------------------------+--> copy of the book --> reports --> paper_poll
  *
- * Time is the events' own: an order takes effect at its origin time plus `latency_ns`, after every
- * market event up to then, so the outcome does not depend on how events were batched.
+ * Time is the events' own: an order takes effect at its origin time plus its latency, after every
+ * market event up to then, so the outcome does not depend on how events were batched. A drawn latency
+ * depends on the seed and the order's number alone; orders do not overtake each other.
+ *
+ * That is the fill model `queue`. Two others bound it, for whoever wants to know what the queue is worth:
+ *   front    ours stand first at their price: whatever executes there fills them (the best that could be)
+ *   through  ours fill only when the market trades past their price (the worst that could be)
  *
  * Invariants: no report is ever dropped (an event that could not report is not taken); the quantity
  * of an order = filled + canceled + leaves; no displayed order is taken for more than it showed.
@@ -21,12 +26,25 @@
 #include "layout.h"
 #include "book.h"
 
+enum paper_fill { PAPER_FILL_QUEUE, PAPER_FILL_FRONT, PAPER_FILL_THROUGH };
+
+/* What comes on top of latency_ns, for each order anew. */
+enum paper_latency {
+    PAPER_LATENCY_FIXED,      /* nothing */
+    PAPER_LATENCY_UNIFORM,    /* between 0 and latency_spread_ns */
+    PAPER_LATENCY_EXPONENTIAL /* of mean latency_spread_ns, at most 64 times that */
+};
+
 typedef struct {
     book_config book;      /* of the market's own orders; room for ours is added */
     uint32_t orders_max;   /* ours, live at once; also how many may be on their way */
     uint32_t reports_max;  /* waiting to be polled; a power of two over orders_max + 8 */
     uint64_t latency_ns;   /* order on its way to the venue */
     uint64_t first_match_id;
+    uint64_t latency_spread_ns;
+    uint64_t latency_seed;
+    uint32_t fill;         /* enum paper_fill */
+    uint32_t latency;      /* enum paper_latency */
 } paper_config;
 
 typedef struct paper paper;

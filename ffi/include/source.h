@@ -3,6 +3,9 @@
  *
  * At a pace, a message's ingress time is the instant at which it was due, not the one at which the
  * source came round to it: latency is then measured from intended time, and a stall shows in full.
+ *
+ * Or the raw events that a journal kept, gaps and sessions included: flat out, in the recorded order; its
+ * time is then the instant at which each was received.
  */
 #pragma once
 #include "layout.h"
@@ -29,6 +32,8 @@ typedef struct {
     uint32_t batch_max;      /* messages published by one poll */
     uint32_t finished;
     uint32_t truncated; /* 1 when the file ends inside a message, or in what is none */
+    const raw_event *events; /* recorded ones, `size` of them; `offset` is then the next one's place; NULL: bytes */
+    uint64_t stop_sequence;  /* publish nothing from this message on, until it is moved; 0 = nowhere */
 } source;
 
 /* Publish what is due by `now_ns` and fits; returns how many messages. */

@@ -17,6 +17,7 @@
  *   add or replace   one that crosses ours when ours is first in its queue: it trades with ours first
  */
 #include "paper.h"
+#include "feature_math.h"
 #include "id_map_inline.h"
 #include <stdbool.h>
 
@@ -24,6 +25,8 @@
 #define NONE 0xffffffffu
 #define REPORTS_PER_STEP 4 /* an order's first step, or one fill with both sides ours, makes fewer */
 #define PAPER_ORDERS_LIMIT (1u << 24)
+#define PAPER_SPREAD_LIMIT ((uint64_t)1 << 48)
+#define PAPER_SPREADS_MAX 64 /* of an exponential latency: 1 in 10^27 is longer */
 
 typedef struct {
     uint64_t order_id;
@@ -66,6 +69,8 @@ struct paper {
     uint64_t pending_head, pending_tail, pending_mask;
     uint64_t report_head, report_tail, report_mask;
     uint64_t latency_ns;
+    uint64_t latency_spread_ns;
+    uint64_t latency_seed;
     uint64_t now_ns;
     uint64_t next_ref;
     uint64_t next_match_id;
@@ -76,6 +81,8 @@ struct paper {
     uint32_t open;
     uint32_t instruments;
     uint32_t unplaced; /* 1: the book is being built anew, and ours are not in it yet */
+    uint32_t fill;     /* enum paper_fill */
+    uint32_t latency;  /* enum paper_latency */
     uint32_t reserved1;
 };
 
@@ -98,6 +105,8 @@ static uint64_t take_space(uint64_t *total, uint64_t bytes) {
 static bool plan_memory(const paper_config *config, paper_plan *plan) {
     uint32_t reports = config->reports_max;
     if (!config->orders_max || config->orders_max > PAPER_ORDERS_LIMIT) return false;
+    if (config->fill > PAPER_FILL_THROUGH || config->latency > PAPER_LATENCY_EXPONENTIAL) return false;
+    if (config->latency_spread_ns > PAPER_SPREAD_LIMIT) return false;
     if (!reports || reports & (reports - 1) || reports < config->orders_max + 2 * REPORTS_PER_STEP) return false;
     plan->book = config->book;
     if (plan->book.orders_max > UINT32_MAX - config->orders_max) return false;
@@ -144,6 +153,10 @@ paper *paper_init(void *memory, uint64_t bytes, const paper_config *config) {
     p->pending_mask = plan.pendings - 1;
     p->report_mask = config->reports_max - 1;
     p->latency_ns = config->latency_ns;
+    p->latency_spread_ns = config->latency_spread_ns;
+    p->latency_seed = config->latency_seed;
+    p->fill = config->fill;
+    p->latency = config->latency;
     p->next_ref = OWN_REF + 1;
     p->next_match_id = config->first_match_id;
     p->taking = NONE;
@@ -480,10 +493,31 @@ static int run_due(paper *p, uint64_t until_ns) {
     }
 }
 
+/* 64 even bits of a number: the finaliser of splitmix64 (Steele, Lea, Flood 2014). */
+static uint64_t scatter(uint64_t value) {
+    value += 0x9e3779b97f4a7c15u;
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
+    value = (value ^ value >> 27) * 0x94d049bb133111ebu;
+    return value ^ value >> 31;
+}
+
+/* The same for an order whenever it is asked: a replay in other batches, or on another machine, draws alike. */
+static uint64_t latency_of(const paper *p, const cmd_event *command) {
+    if (p->latency == PAPER_LATENCY_FIXED) return p->latency_ns;
+    uint64_t bits = scatter(scatter(p->latency_seed) ^ command->order_id) >> 11;
+    double part = ((double)bits + 0.5) * 0x1p-53; /* in (0, 1) */
+    double spreads = part;
+    if (p->latency == PAPER_LATENCY_EXPONENTIAL) {
+        spreads = -feature_math_log(part);
+        if (spreads > PAPER_SPREADS_MAX) spreads = PAPER_SPREADS_MAX;
+    }
+    return p->latency_ns + (uint64_t)(spreads * (double)p->latency_spread_ns);
+}
+
 int paper_order(paper *p, const cmd_event *command) {
     if (p->pending_tail - p->pending_head > p->pending_mask) return PAPER_FULL;
     pending_order *pending = &p->pending[p->pending_tail++ & p->pending_mask];
-    pending->effect_time_ns = command->header.origin_time_ns + p->latency_ns;
+    pending->effect_time_ns = command->header.origin_time_ns + latency_of(p, command);
     pending->command = *command;
     return PAPER_OK;
 }
@@ -499,6 +533,7 @@ int paper_advance(paper *p, uint64_t now_ns) {
 /* Earlier in the same queue? Walks it; asked only where we have an order at the level. Both are looked up
  * anew, since each fill of ours moves up whatever stands behind it. */
 static bool stands_before(const paper *p, const own_order *own, uint64_t order_ref) {
+    if (p->fill != PAPER_FILL_QUEUE) return p->fill == PAPER_FILL_FRONT;
     book_order ours, other;
     return book_find(p->book, own->ref, &ours) == BOOK_OK && book_find(p->book, order_ref, &other) == BOOK_OK &&
            ours.ahead_orders < other.ahead_orders;
@@ -547,6 +582,7 @@ static int64_t market_arrived(paper *p, uint32_t instrument, int side, int64_t p
     for (uint32_t slot; left > 0 && (slot = first_of(p, instrument, !side)) != NONE;) {
         const own_order *own = &p->order[slot];
         if (better(side, own->price_ticks, price_ticks)) break; /* ours asks more, or bids less, than it gives */
+        if (p->fill == PAPER_FILL_THROUGH && own->price_ticks == price_ticks) break;
         if (book_front(p->book, instrument, !side, &front) != BOOK_OK || front.order_ref != own->ref) break;
         int64_t quantity = smaller(left, own->leaves_lots);
         left -= quantity;

@@ -1,6 +1,7 @@
 /* source.c: a recorded feed played into the raw ring. See include/source.h. */
 #include "source.h"
 #include "raw_inline.h"
+#include <string.h>
 
 #define PREFIX_SIZE 2
 #define TIME_OFFSET 5 /* of the 48-bit time in every ITCH message */
@@ -34,10 +35,32 @@ static void finish(source *source, int truncated) {
     source->truncated = (uint32_t)truncated;
 }
 
+static int stopped(const source *source) { return source->stop_sequence && source->sequence >= source->stop_sequence; }
+
+/* Recorded events as they were received, each as if it came now. */
+static uint32_t events_poll(source *source, ring_writer *raw, uint64_t now_ns) {
+    const uint64_t stamp_size = sizeof source->events->header.stamp;
+    uint32_t count = 0;
+    if (!source->sequence) source->sequence = 1;
+    for (; count < source->batch_max && source->offset < source->size && !stopped(source); count++) {
+        raw_event *slot = ring_claim_inline(raw);
+        if (!slot) break;
+        const raw_event *event = &source->events[source->offset++];
+        memcpy((uint8_t *)slot + stamp_size, (const uint8_t *)event + stamp_size, sizeof *event - stamp_size);
+        slot->header.ingress_time_ns = slot->header.publish_time_ns = now_ns;
+        if (event->header.ingress_time_ns > source->origin_time_ns) source->origin_time_ns = event->header.ingress_time_ns;
+        source->sequence++;
+        ring_commit_inline(raw);
+    }
+    source->finished = source->offset == source->size;
+    return count;
+}
+
 uint32_t source_poll(source *source, ring_writer *raw, uint64_t now_ns) {
+    if (source->events) return events_poll(source, raw, now_ns);
     uint32_t count = 0;
     uint64_t room = ring_room_inline(raw);
-    while (count < source->batch_max && !source->finished) {
+    while (count < source->batch_max && !source->finished && !stopped(source)) {
         uint64_t left = source->size - source->offset;
         if (left < PREFIX_SIZE) {
             finish(source, left != 0);

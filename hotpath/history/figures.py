@@ -103,8 +103,13 @@ def draw(history: RunHistory, summary: RunSummary) -> list[Picture]:
         for name, title, caption, drawer in DRAWERS:
             figure = drawer(history, summary)
             if figure is not None:
-                pictures.append(Picture(name, title, caption, _svg(figure, title), _png(figure)))
+                pictures.append(picture_of(name, title, caption, figure))
     return pictures
+
+
+def picture_of(name: str, title: str, caption: str, figure: Figure) -> Picture:
+    """A figure drawn under STYLE, as a page and as a file have it."""
+    return Picture(name, title, caption, _svg(figure, title), _png(figure))
 
 
 def _svg(figure: Figure, title: str) -> str:

@@ -63,7 +63,7 @@ def render_page(summary: RunSummary, pictures: Sequence[Picture]) -> str:
         f"<p>{_latency_words(summary)}</p>",
         f'<div class="scroll">{_hop_table(summary)}</div>',
         '<div class="pair">',
-        *(_figure(picture) for picture in (*main, *by_name.values())),
+        *(figure_html(picture) for picture in (*main, *by_name.values())),
         "</div>",
         "<h2>Counted</h2>",
         '<div class="pair">',
@@ -163,7 +163,7 @@ def _hop_table(summary: RunSummary) -> str:
         limit = _span(lib.SPIN_DELAY_NS_MAX)
         rows.append(("aside", ["empty loop, same core", *loop, limit, escape(spin.verdict.partition(":")[0])]))
     heads = ("", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max", "budget of p99", "")
-    return _table(heads, rows)
+    return table_html(heads, rows)
 
 
 def _totals(summary: RunSummary) -> str:
@@ -174,7 +174,7 @@ def _totals(summary: RunSummary) -> str:
         rows.append(("", [escape(name), f"{count:,}", *rates]))
     rows += [("", [f"refused by risk: {escape(reason.replace('_', ' '))}", f"{count:,}", "", ""])
              for reason, count in summary.rejects.items()]  # fmt: skip
-    return _table(("", "in all", "a second", "at the busiest"), rows)
+    return table_html(("", "in all", "a second", "at the busiest"), rows)
 
 
 def _queues(summary: RunSummary) -> str:
@@ -184,17 +184,17 @@ def _queues(summary: RunSummary) -> str:
         rows.append(("", [escape(name), f"{queue.lag_max:,}", part, f"{queue.lost:,}"]))
     if not rows:
         return "<p>No reader was behind at the instant of any sample.</p>"
-    return _table(("ring: reader", "behind at most", "of the ring", "lost"), rows)
+    return table_html(("ring: reader", "behind at most", "of the ring", "lost"), rows)
 
 
-def _table(heads: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+def table_html(heads: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Cells are HTML already."""
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join(f'<tr class="{kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for kind, cells in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _figure(picture: Picture) -> str:
+def figure_html(picture: Picture) -> str:
     return f"<figure><h2>{escape(picture.title)}</h2><p>{escape(picture.caption)}</p>{picture.svg}</figure>"
 
 

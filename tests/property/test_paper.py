@@ -42,6 +42,7 @@ class SlowPaper:
     pending: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     reports: list[tuple[object, ...]] = field(default_factory=list)
     now: int = 0
+    fill: int = lib.PAPER_FILL_QUEUE
 
     def queue(self, instrument: int, side: int) -> list[Order]:
         """Best price first, then oldest: the sort is stable."""
@@ -199,7 +200,9 @@ class SlowPaper:
         elif type_ == lib.NORM_EXECUTE and order is not None:
             left = quantity
             for ours in self.queue(order.instrument, order.side):
-                if ours is order or not left:
+                if not left or better(order.side, order.price, ours.price):
+                    break
+                if not self.is_served(ours, order):
                     break
                 if ours.order_id:
                     filled = min(left, ours.quantity)
@@ -219,10 +222,20 @@ class SlowPaper:
                         left -= filled
                         self.fill_resting(ours, filled)
 
+    def is_served(self, ours: Order, hit: Order) -> bool:
+        """Whether an execution of `hit` goes on to look at what stands at `ours`, by the fill model."""
+        if self.fill == lib.PAPER_FILL_QUEUE:
+            return ours is not hit
+        if self.fill == lib.PAPER_FILL_THROUGH:
+            return not ours.order_id or ours.price != hit.price
+        return True
+
     def arrive(self, new: Order) -> None:
         while new.quantity:
             queue = self.queue(new.instrument, 1 - new.side)
             if not queue or not queue[0].order_id or better(1 - new.side, new.price, queue[0].price):
+                break
+            if self.fill == lib.PAPER_FILL_THROUGH and new.price == queue[0].price:
                 break
             quantity = min(new.quantity, queue[0].quantity)
             new.quantity -= quantity
@@ -234,8 +247,8 @@ class SlowPaper:
 class Paper:
     """The kernel, its memory, and what it reported."""
 
-    def __init__(self, *, orders_max: int = 64, reports_max: int = 128) -> None:
-        self.config = ffi.new("paper_config *")
+    def __init__(self, *, orders_max: int = 64, reports_max: int = 128, **settings: int) -> None:
+        self.config = ffi.new("paper_config *", settings)
         self.config.book.instruments = INSTRUMENTS
         self.config.book.orders_max = 512
         self.config.book.levels_max = 256
@@ -377,10 +390,14 @@ def draw_steps(chance: Random, count: int) -> list[Step]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 250))
-def test_reports_and_queues_equal_the_slow_model(seed: int, count: int) -> None:
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 250),
+    fill=st.sampled_from([lib.PAPER_FILL_QUEUE, lib.PAPER_FILL_FRONT, lib.PAPER_FILL_THROUGH]),
+)
+def test_reports_and_queues_equal_the_slow_model(seed: int, count: int, fill: int) -> None:
     chance = Random(seed)
-    kernel, model, market = Paper(), SlowPaper(), Market()
+    kernel, model, market = Paper(fill=fill), SlowPaper(fill=fill), Market()
     time, next_id = 10, 1
     for kind, instrument, side, price, quantity, which, wait, flag in draw_steps(chance, count):
         time += wait
@@ -528,3 +545,65 @@ def test_a_configuration_out_of_range_is_refused(change: dict[str, int]) -> None
     for name, value in change.items():
         setattr(config, name, value)
     assert lib.paper_bytes(config) == 0
+
+
+EXECUTE = {"type": lib.NORM_EXECUTE, "instrument": 0, "side": BUY, "price": 0, "reference": 1}
+
+
+def fills_of(fill: int) -> list[int]:
+    """Lots filled of an order of 200 behind 300, when 100 of those execute, then 100 a tick below."""
+    paper = Paper(fill=fill)
+    paper.market(add(1, side=BUY, price=100, quantity=300), 10)
+    paper.market(add(2, side=BUY, price=99, quantity=300), 10)
+    paper.command(order(1, side=BUY, price=100, quantity=200), 10)
+    paper.market(EXECUTE | {"ref": 1, "quantity": 100}, 21)
+    paper.market(EXECUTE | {"ref": 2, "quantity": 100}, 22)
+    paper.poll()
+    return [int(str(r[4])) for r in paper.reports if r[0] == lib.EXEC_FILL]
+
+
+def test_fill_models_stand_on_both_sides_of_the_queue() -> None:
+    assert fills_of(lib.PAPER_FILL_FRONT) == [100, 100], "first at its price, then past it"
+    assert fills_of(lib.PAPER_FILL_QUEUE) == [100], "only what went past the whole queue"
+    assert fills_of(lib.PAPER_FILL_THROUGH) == [100]
+    assert fills_of(lib.PAPER_FILL_FRONT) != fills_of(lib.PAPER_FILL_QUEUE)
+
+
+def arrivals(**settings: int) -> list[int]:
+    """When orders 1 to 400, sent a microsecond apart, take effect, since they were sent."""
+    paper = Paper(orders_max=512, reports_max=4096, **settings)
+    for number in range(1, 401):
+        paper.command(order(number, side=BUY, price=50, quantity=100), number * 1000)
+    paper.advance(10**9)
+    paper.poll()
+    accepted = [r for r in paper.reports if r[0] == lib.EXEC_ACCEPTED]
+    return [int(str(r[1])) - number * 1000 for number, r in enumerate(accepted, start=1)]
+
+
+def test_latency_is_drawn_from_the_seed_and_the_order_alone() -> None:
+    assert set(arrivals()) == {LATENCY_NS}
+    spread = {"latency_spread_ns": 500, "latency_seed": 7}
+    uniform = arrivals(latency=lib.PAPER_LATENCY_UNIFORM, **spread)
+    assert uniform == arrivals(latency=lib.PAPER_LATENCY_UNIFORM, **spread)
+    assert uniform != arrivals(latency=lib.PAPER_LATENCY_UNIFORM, latency_spread_ns=500, latency_seed=8)
+    assert all(LATENCY_NS <= each < LATENCY_NS + 500 for each in uniform)
+    assert 200 < sum(uniform) / len(uniform) < 300
+    exponential = arrivals(latency=lib.PAPER_LATENCY_EXPONENTIAL, latency_spread_ns=100, latency_seed=7)
+    assert 80 < sum(exponential) / len(exponential) < 125 and max(exponential) > 300
+
+
+def test_orders_do_not_overtake_each_other() -> None:
+    paper = Paper(latency=lib.PAPER_LATENCY_UNIFORM, latency_spread_ns=10**6, latency_seed=3)
+    for number in range(1, 31):
+        paper.command(order(number, side=BUY, price=50, quantity=100), 1000)
+    paper.advance(10**9)
+    paper.poll()
+    accepted = [int(str(r[2])) for r in paper.reports if r[0] == lib.EXEC_ACCEPTED]
+    times = [int(str(r[1])) for r in paper.reports if r[0] == lib.EXEC_ACCEPTED]
+    assert accepted == list(range(1, 31)) and times == sorted(times)
+
+
+def test_unknown_model_is_refused() -> None:
+    settings = ffi.new("paper_config *", {"orders_max": 64, "reports_max": 128, "fill": 9})
+    settings.book.instruments, settings.book.orders_max, settings.book.levels_max = 1, 64, 64
+    assert lib.paper_bytes(settings) == 0
