@@ -355,12 +355,12 @@ class JournalConfig(Section, frozen=True):
 
     enabled: bool = True  # of `hotpath run`; --record FOLDER says where, and that it shall be
     folder: str = ""  # a folder for each run is made in it; empty: ENGINE.journal in engine.state_dir
-    # what a loss of power may cost: "interval": what came after the last sync; "batch": nothing that a ring has
-    # forgotten, at the price of a sync for each batch; "none": what the system has not written by itself
+    # what a loss of power may cost: what came after the last sync; nothing that a ring forgot; what was not yet written
     sync: Literal["interval", "batch", "none"] = "interval"
     sync_ms: Milliseconds = 1000  # with sync = "interval"
-    segment_mib_first: Annotated[int, Meta(ge=1, le=1024)] = 1  # of each ring; doubled with each segment,
-    segment_mib_max: Annotated[int, Meta(ge=1, le=1024)] = 64  # up to this
+    segment_mib_first: Annotated[int, Meta(ge=1, le=1024)] = 1  # of each ring; doubled with each segment, up to
+    segment_mib_max: Annotated[int, Meta(ge=1, le=1024)] = 64
+    snapshot_s: WholeInt = 300  # between two snapshots of the stages, which shorten a restart; 0: none are made
     space_low_mib: WholeInt = 1024  # free on its disk: below, positions may only be reduced
     space_out_mib: WholeInt = 256  # below: no new orders
     compress: bool = False  # segments, once they are closed; needs zstd (the extra `journal`, or Python 3.14)

@@ -25,8 +25,10 @@ from ffi.dtypes import dtype_of, enum_names
 from hotpath import segments
 from hotpath.engine import SLOT_SIZE, EngineSpec, huge_memory
 from hotpath.errors import RecoveryError
+from hotpath.front_ends import RawTrace, SeatTraces, resume_feed, resume_seats
 from hotpath.journal import Journal, event_type
 from hotpath.rings import CURSOR_BYTES
+from hotpath.stage_images import StageImage, make_image, newest_image, restore_image
 from hotpath.stages import ProcessStages
 from hotpath.topology import reports_ring
 
@@ -35,7 +37,6 @@ TURNS_BETWEEN_BEATS = 1 << 16
 PATIENCE_SECONDS = 5.0  # for the journal to write what a ring no longer holds, and for a reader to make room
 WAIT_SECONDS = 0.001
 STAMP = slice(0, 8)
-ORIGIN = slice(16, 24)
 INGRESS = slice(24, 32)
 PUBLISH = slice(32, 40)
 
@@ -52,7 +53,6 @@ WRITERS = {
     "risk": (("cmd", (PUBLISH,)), ("reject", (PUBLISH,))),
 }
 REBUILT = tuple(READERS)
-SESSION_BYTES = 10
 FEEDS_RESUMED = ("none", "mold", "file", "zmq")  # a capture's line has no last number to go on from
 
 
@@ -60,6 +60,7 @@ class Past:
     """Every event of a run: from the journal's folder, and from the rings what the journal has not written yet."""
 
     def __init__(self, spec: EngineSpec, *, run_epoch: int, folder: Path) -> None:
+        self.folder = folder
         self._journal = Journal(folder)
         self._rings: dict[str, segments.Segment] = {}
         self._spec = spec
@@ -129,13 +130,11 @@ class Past:
             time.sleep(WAIT_SECONDS)
             self._journal.refresh()
 
-    def all(self, ring: str) -> npt.NDArray[Any]:
-        """Every event of a ring, in one array."""
-        head, parts, begin = self.head(ring), [], 0
-        while begin < head:
-            parts.append(self.chunk(ring, begin, head))
-            begin += len(parts[-1])
-        return np.concatenate(parts) if parts else np.empty(0, dtype_of(event_type(ring)))
+    def follow(self, ring: str, trace: RawTrace | SeatTraces) -> None:
+        """Take a trace up to the last event of its ring."""
+        head = self.head(ring)
+        while trace.count < head:
+            trace.follow(self.chunk(ring, trace.count, min(head, trace.count + CHUNK)))
 
 
 class PrivateRing:
@@ -182,6 +181,7 @@ class Output:
     writer: Any  # of the stage
     private: PrivateRing
     live: Any = None  # what the stage's writer held before
+    begin: int = 0  # events before it are not in the private ring
 
 
 def _part(owner: Any, path: str) -> Any:
@@ -201,6 +201,7 @@ class StageRebuild:
         self._beat = beat
         self._rings = stages.rings
         self._config = stages.spec.config
+        self._stages = stages
         self._stage = getattr(stages, stage)
         self._context = self._stage.stage
         self._live_page = self._context.page
@@ -239,8 +240,8 @@ class StageRebuild:
         self._saved.append((pointer, held))
         return held
 
-    def replay(self) -> None:
-        """Every recorded turn, on private rings. Raises RecoveryError."""
+    def bind(self) -> None:
+        """Bind the stage to private rings and pages; what it held before is put back by `finish`."""
         self._context.page, self._context.hops = self._page, ffi.NULL
         self._save(self._context.ctl)
         self._context.ctl.slots = ffi.NULL
@@ -260,9 +261,27 @@ class StageRebuild:
             shadow.refused = shadow.reports = shadow.reports_lost = 0
             self._seats.seat[index].page = shadow
             self._shadow_pages.append(shadow)
-        self._replay_turns()
 
-    def _replay_turns(self) -> None:
+    def take_image(self, image: StageImage) -> None:
+        """Begin with the state that a snapshot holds. Raises RecoveryError."""
+        restore_image(self._stages, self.name, image, self._page, self._shadow_pages)
+        self.turns = image.turn
+        for index, (ring, reader) in enumerate(self._inputs):
+            lib.rebuild_ring_place(
+                ffi.addressof(self._c.input[index], "ring"), ffi.addressof(reader), image.readers[ring]
+            )
+        for output in self._outputs:
+            output.begin = image.writers[output.ring]
+            lib.rebuild_ring_place(ffi.addressof(output.writer), ffi.NULL, output.begin)
+
+    def image(self) -> StageImage:
+        """The state as it is now, between two turns."""
+        readers = {ring: int(reader.next) for ring, reader in self._inputs}
+        writers = {output.ring: int(output.writer.next) for output in self._outputs}
+        return make_image(self._stages, self.name, self._page, self._shadow_pages, readers=readers, writers=writers)
+
+    def replay(self) -> None:
+        """Every recorded turn that is not made yet. Raises RecoveryError."""
         ring = f"{self.name}.ctl"
         total = self._past.head(ring)
         while self.turns < total:
@@ -352,7 +371,7 @@ class StageRebuild:
         standing, capacity = int(output.live.next), output.private.capacity
         if standing > made:
             raise RecoveryError(f"{self.name}: {standing} events stand in ring {output.ring}, {made} were made again")
-        numbers = np.arange(max(0, made - capacity), standing, dtype=np.uint64)
+        numbers = np.arange(max(output.begin, made - capacity), standing, dtype=np.uint64)
         slots = ffi.cast("uint8_t *", output.live.slots) - lib.RING_SLOTS_OFFSET
         found = slot_bytes(slots, capacity)[numbers % np.uint64(capacity)]
         again = output.private.bytes_of(numbers)
@@ -416,107 +435,6 @@ def _fields_that_differ(ring: str, found: npt.NDArray[np.uint8], again: npt.NDAr
     return ", ".join(walk(dtype, was, now)) or "in bytes that no field names"
 
 
-# ---- front ends --------------------------------------------------------------------------------------------
-
-
-def resume_feed(stages: ProcessStages, past: Past) -> None:
-    """Take the feed's front end up after the last event that it put into raw."""
-    kind = stages.spec.config.feed.kind
-    raw = past.all("raw")
-    if not len(raw):
-        return
-    if kind == "file":
-        _resume_source(stages.feed.source, raw)
-    elif kind == "mold":
-        _resume_line(stages.feed, raw)
-    elif kind == "zmq":
-        _resume_ingress(stages.feed.ingress, raw, past)
-
-
-def _resume_source(source: Any, raw: npt.NDArray[Any]) -> None:
-    messages = raw[raw["header"]["type"] == lib.RAW_MESSAGE]
-    if not len(messages):
-        return
-    first = messages[0]["header"]
-    last = int(messages[-1]["session_sequence"])
-    started = int(first["ingress_time_ns"])
-    if not lib.rebuild_source(source, last, started, int(first["origin_time_ns"])):
-        raise RecoveryError(f"feed: its file has fewer than {last} messages: it is not the one that was played")
-
-
-def _resume_line(feed: Any, raw: npt.NDArray[Any]) -> None:
-    """A line with a number goes on from it. One that was in a snapshot begins anew, as a process just started does:
-    the books are then stale until the next snapshot."""
-    kinds = raw["header"]["type"]
-    sessions = np.flatnonzero(kinds == lib.RAW_SESSION)
-    if not len(sessions):
-        return
-    begun, ended = (np.flatnonzero(kinds == kind) for kind in (lib.RAW_SNAPSHOT_BEGIN, lib.RAW_SNAPSHOT_END))
-    if len(begun) and (not len(ended) or ended[-1] < begun[-1]):
-        return
-    start = sessions[-1]
-    own, own_kinds = raw[start:], kinds[start:]
-    expected = int(own[0]["session_sequence"])
-    covered = np.flatnonzero(own_kinds == lib.RAW_SNAPSHOT_END)
-    after = int(covered[-1]) if len(covered) else 0
-    if len(covered):
-        expected = int(own[after]["session_sequence"])
-    numbered = np.flatnonzero(own_kinds[after:] == lib.RAW_MESSAGE) + after
-    if len(numbered):
-        expected = max(expected, int(own[numbered[-1]]["session_sequence"]) + 1)
-    lost = np.flatnonzero(own_kinds == lib.RAW_GAP_LOST)
-    if len(lost):
-        expected = max(expected, int(own[lost[-1]]["session_sequence"]) + int(own[lost[-1]]["total"]))
-    gaps = np.flatnonzero(np.isin(own_kinds, (lib.RAW_GAP, lib.RAW_GAP_CLOSED, lib.RAW_GAP_LOST)))
-    gap_end = 0
-    if len(gaps) and own_kinds[gaps[-1]] == lib.RAW_GAP:
-        gap_end = int(own[gaps[-1]]["session_sequence"]) + max(1, int(own[gaps[-1]]["total"]))
-    name = own[0]["bytes"][:SESSION_BYTES].tobytes()
-    lib.rebuild_line(feed.line, name, expected, gap_end, lib.clock_now(feed.stage.clock))
-    if own_kinds[-1] == lib.RAW_SESSION_END:
-        feed.line.ended, feed.line.end_sequence = 1, expected
-
-
-def _resume_ingress(source: Any, raw: npt.NDArray[Any], past: Past) -> None:
-    """What was copied into raw and not yet released in the ring `ingress` is passed over."""
-    begin = int(source.ring.next)
-    ring = past.standing("ingress", begin, begin + int(source.batch_max), "raw_event")
-    tail = raw[-len(ring) :] if len(ring) else raw[:0]
-    rows, there = (np.ascontiguousarray(part).view(np.uint8).reshape(-1, SLOT_SIZE).copy() for part in (tail, ring))
-    for part in (rows, there):
-        part[:, STAMP] = part[:, ORIGIN] = 0
-    copied = next((n for n in range(min(len(rows), len(there)), 0, -1) if np.array_equal(rows[-n:], there[:n])), 0)
-    lib.rebuild_reader_place(ffi.addressof(source, "ring"), begin + copied)
-    source.origin_time_ns = int(raw[-1]["header"]["origin_time_ns"])
-    states = raw["header"]["type"][np.isin(raw["header"]["type"], (lib.RAW_SESSION, lib.RAW_SESSION_END))]
-    source.finished = bool(len(states)) and states[-1] == lib.RAW_SESSION_END
-
-
-def resume_seats(stages: ProcessStages, past: Past) -> None:
-    """Take the seats' front end up after the last event that it put into intake."""
-    if stages.signal.seats == ffi.NULL:
-        return
-    now_ns = lib.clock_now(stages.signal.stage.clock)
-    intake = past.all("intake")
-    kinds = intake["header"]["type"]
-    states = {lib.SEAT_CUT_DETACHED: lib.SEAT_EMPTY}
-    for index in range(len(stages.spec.config.seats)):
-        own = intake["seat"] == index
-        changes = intake[own & np.isin(kinds, (lib.SEAT_ATTACHED, lib.SEAT_CUT))]
-        if not len(changes):
-            continue
-        last = changes[-1]
-        reason = int(last["reason"])
-        taken = last["header"]["type"] == lib.SEAT_ATTACHED
-        state = lib.SEAT_TAKEN if taken else states.get(reason, lib.SEAT_CUT_OFF)
-        requests = intake[own & (kinds >= lib.REQUEST_NEW) & (kinds <= lib.REQUEST_RAISED)]
-        following = int(requests[-1]["request_sequence"]) + 1 if len(requests) else 0
-        seat = stages.signal.seats.seat[index]
-        seat.page.attachments = int((changes["header"]["type"] == lib.SEAT_ATTACHED).sum())
-        seat.page.cuts = int((changes["header"]["type"] == lib.SEAT_CUT).sum())
-        lib.rebuild_seat(ffi.addressof(seat), int(last["attach_epoch"]), state, reason, following, now_ns)
-
-
 # ---- the whole ------------------------------------------------------------------------------------------------
 
 
@@ -557,18 +475,29 @@ def rebuild_stages(stages: ProcessStages, past: Past, phases: Phases) -> int:
 
     turns = 0
     beat()
+    images: dict[str, StageImage] = {}
     for stage in own:
         rebuild = StageRebuild(stages, stage, past, beat)
+        rebuild.bind()
+        image = newest_image(past.folder, stage, run_epoch=stages.run_epoch, up_to=past.head(f"{stage}.ctl"))
+        if image is not None:
+            rebuild.take_image(image)
+            images[stage] = image
+        begun = rebuild.turns
         phases.end(lib.RESTART_READ)
         rebuild.replay()
         phases.end(lib.RESTART_REPLAY)
         rebuild.finish()
         phases.end(lib.RESTART_FINISH)
-        turns += rebuild.turns
+        turns += rebuild.turns - begun
     if "feed" in own:
-        resume_feed(stages, past)
-    if "signal" in own:
-        resume_seats(stages, past)
+        raw = images["feed"].raw if "feed" in images else RawTrace()
+        past.follow("raw", raw)
+        resume_feed(stages, raw, past)
+    if "signal" in own and stages.signal.seats != ffi.NULL:
+        seats = images["signal"].seats if "signal" in images else SeatTraces()
+        past.follow("intake", seats)
+        resume_seats(stages, seats)
     phases.end(lib.RESTART_RESUME)
     for page in pages:
         page.restart_ns = phases.spans

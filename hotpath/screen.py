@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ffi import lib
 from hotpath.seat_stat import SeatStat
-from hotpath.stat import EngineStat, EngineView, HopStat, JournalStat, StageStat
+from hotpath.stat import EngineStat, EngineView, HopStat, JournalStat, RestartStat, StageStat
 
 SAMPLES = 10  # of each sparkline
 SILENT_NS = 1_000_000_000  # a stage that has not turned for so long is not well
@@ -308,6 +308,10 @@ def outcome_table(stat: EngineStat) -> Table:
         if name == "journal" and stat.journal is not None:
             facts = _facts(facts, *_journal_facts(stat.journal))
         table.add_row(f" {name}", facts)
+    rebuilt = {stage.pid: stage.restart for stage in stat.stages.values() if stage.restart is not None}
+    for pid, restart in rebuilt.items():
+        stages = [name for name, stage in stat.stages.items() if stage.pid == pid]
+        table.add_row(" rebuilt", _restart_facts(", ".join(stages), restart))
     return table
 
 
@@ -331,6 +335,16 @@ def _journal_facts(journal: JournalStat) -> list[Text]:
     if journal.space != "enough":
         facts.append(Text(f"{journal.free_bytes >> 20:,} MiB left", "bold red"))
     return facts
+
+
+def _restart_facts(stages: str, restart: RestartStat) -> Text:
+    """How often the stages of a process were made again, and what the last time went to."""
+    total = sum(restart.spans_ns.values())
+    parts = ", ".join(f"{name} {format_ns(span)}" for name, span in restart.spans_ns.items() if span >= total // 100)
+    return _facts(
+        Text(f"{stages}: {restart.count}", style="yellow"),
+        Text(f"last {format_ns(total)}: {parts}; {restart.turns:,} turns", style="dim"),
+    )
 
 
 def _side_facts(side: StageStat) -> Text:

@@ -7,6 +7,8 @@
     projector  restart: it takes the journal up where it was  around the stages
     reconcile restart: it reads the ring anew; meanwhile     around the stages
               positions may soon only be reduced
+    snapshots restart: a dead stage is then made again        when they are ready
+              from an older one, or from the beginning
     tap       restart: what it did not read is counted lost   around the stages
     ingress   restart: silent meanwhile, so books are stale;  when they are ready
               every sender must begin a new session
@@ -65,6 +67,9 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
     if spec.reconcile:
         command = ("hotpath.reconcile.process", str(run_path))
         table.append(SideProcess("reconcile", command, "restart", around=True, page=side_segment("reconcile")))
+    if record is not None and spec.config.journal.snapshot_s and not spec.lockstep:
+        keeper = ("hotpath.snapshots", str(run_path), str(record))
+        table.append(SideProcess("snapshots", keeper, "restart", around=False))
     if spec.tap:
         table.append(
             SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))

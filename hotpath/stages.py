@@ -80,6 +80,7 @@ class ProcessStages:
         messages_per_round: int = 0,
         replay_gateway: bool = False,
         strategies_here: bool = False,
+        journal_epoch: int = 0,
     ) -> None:
         self.spec = spec
         self.place = place
@@ -87,6 +88,7 @@ class ProcessStages:
         self.messages_per_round = messages_per_round or LOCKSTEP_MESSAGES
         self.replay_gateway = replay_gateway
         self.strategies_here = strategies_here
+        self.journal_epoch = journal_epoch or run_epoch  # of the run that is made again; by default this one
         self.feed: Any = ffi.NULL
         self.signal: Any = ffi.NULL
         self.risk: Any = ffi.NULL
@@ -211,7 +213,8 @@ class ProcessStages:
             return BATCH_MAX
         return 1 if "signal" in self.place.stages else BATCH_MAX
 
-    def _book_config(self, config: FeedConfig) -> Any:
+    def book_config(self, config: FeedConfig) -> Any:
+        """``book_config *`` of this engine's books."""
         book = ffi.new("book_config *")
         book.instruments = len(self.spec.instruments)
         book.orders_max = config.orders_max
@@ -219,7 +222,7 @@ class ProcessStages:
         return book
 
     def _book(self, config: FeedConfig) -> Any:
-        book_config = self._book_config(config)
+        book_config = self.book_config(config)
         size = lib.book_bytes(book_config)
         book = lib.book_init(self._memory(size), size, book_config) if size else ffi.NULL
         if book == ffi.NULL:
@@ -498,7 +501,7 @@ class ProcessStages:
 
     def _paper(self, config: Config) -> Any:
         settings = self._keep(ffi.new("paper_config *"))
-        settings.book = self._book_config(config.feed)[0]
+        settings.book = self.book_config(config.feed)[0]
         settings.orders_max = OPEN_ORDERS_MAX
         settings.reports_max = 2 * OPEN_ORDERS_MAX
         settings.latency_ns = config.gateway.latency_ns

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -87,6 +88,14 @@ SIDES = ("journal", "tap", "ingress", "reconcile")
 SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
 
 
+class RestartStat(Struct, frozen=True):
+    """How a stage was made again after its process had died; of the last time that it was."""
+
+    count: int
+    turns: int  # that were made again
+    spans_ns: dict[str, int]  # by enum restart_phase
+
+
 class StageStat(Struct, frozen=True):
     """The page of one stage, or of a process beside the path."""
 
@@ -100,6 +109,7 @@ class StageStat(Struct, frozen=True):
     rss_bytes: int  # of the process that runs it; 0 when it is gone
     error: str
     counters: dict[str, int]
+    restart: RestartStat | None = None  # None: its process is the first
 
 
 class HopStat(Struct, frozen=True):
@@ -351,6 +361,7 @@ class EngineView:
             rss_bytes=resident_bytes(pid),
             error="" if not page["error"] else _short_names("stage_error", "stage_error_").get(int(page["error"]), "?"),
             counters=counters,
+            restart=restart_of(page),
         )
 
     def hop_histogram(self, hop: str) -> histograms.Histogram:
@@ -460,6 +471,15 @@ def run_stat(engine: str | None, *, watch: bool, json: bool, interval_seconds: f
 
     screen.show(view)
     return 0
+
+
+def restart_of(page: Any) -> RestartStat | None:
+    """From a stage's page, as an array's element."""
+    if not int(page["restarts"]):
+        return None
+    spans = {name: int(page["restart_ns"][index]) for index, name in _short_names("restart_phase", "restart_").items()}
+    spans.pop("phases", None)
+    return RestartStat(count=int(page["restarts"]), turns=int(page["restart_turns"]), spans_ns=spans)
 
 
 def _short_names(enum: str, prefix: str) -> dict[int, str]:

@@ -63,3 +63,8 @@ void rebuild_line(line *line, const uint8_t *session, uint64_t expected, uint64_
 /* A seat as its last events in `intake` left it: its attachment, whether it was cut off (and why) or left in order,
  * and the first of its requests that was not passed on. */
 void rebuild_seat(seat *seat, uint32_t attach_epoch, uint32_t state, uint32_t reason, uint64_t request_next, uint64_t now_ns);
+
+/* A book, or the tables of seats, as another process's memory of the same configuration held them: all but what
+ * points into memory or belongs to the front end. 0 when the image cannot be one. */
+int rebuild_book(book *self, const void *image, uint64_t bytes);
+int rebuild_seats(seats *self, const void *image, uint64_t bytes);

@@ -1,5 +1,7 @@
 /* rebuild.c: recorded turns run again, and front ends taken up. See include/rebuild.h. */
 #include "rebuild.h"
+#include "book_state.h"
+#include "id_map_inline.h"
 #include "ring_inline.h"
 #include <string.h>
 
@@ -150,4 +152,49 @@ void rebuild_seat(seat *seat, uint32_t attach_epoch, uint32_t state, uint32_t re
     if (state == SEAT_TAKEN && seat->page->attach_epoch != attach_epoch) seat->page->request_position = seat->orders.next;
     __atomic_store_n(&seat->page->state, state, __ATOMIC_RELEASE); /* partner: the co-process, as in seat_front.c */
     if (state == SEAT_TAKEN) __atomic_store_n(&seat->page->attach_epoch, attach_epoch, __ATOMIC_RELEASE);
+}
+
+/* ---- images --------------------------------------------------------------------------------------- */
+
+int rebuild_book(book *self, const void *image, uint64_t bytes) {
+    const book own = *self, *other = image;
+    if (bytes < sizeof own || memcmp(&other->config, &own.config, sizeof own.config) != 0) return 0;
+    if (other->map.mask != own.map.mask || other->blocks.units != own.blocks.units) return 0;
+    memcpy(self, image, bytes);
+    self->instruments = own.instruments;
+    self->orders = own.orders;
+    self->levels = own.levels;
+    self->map.lines = own.map.lines;
+    self->blocks.memory = own.blocks.memory;
+    self->blocks.state = own.blocks.state;
+    return 1;
+}
+
+/* What the turns decide by; the terms, the pages and the front end's part stay as they are. */
+static void seat_restore(seat *self, const seat *other) {
+    self->open = other->open;
+    self->open_orders = other->open_orders;
+    self->attached = other->attached;
+    self->attach_epoch = other->attach_epoch;
+    self->last_token = other->last_token;
+    self->token_seed = other->token_seed;
+    self->credit = other->credit;
+    self->credit_time_ns = other->credit_time_ns;
+}
+
+/* The memory begins with the seats themselves (seats_init); the id maps lie in it, each with a pointer into it. */
+int rebuild_seats(seats *self, const void *image, uint64_t bytes) {
+    seat own[SEATS_MAX];
+    id_map *ids = self->ids, *tokens = self->tokens;
+    if (self->seat_count > SEATS_MAX || bytes < self->seat_count * sizeof(seat)) return 0;
+    id_map_cell *id_cell = ids->cell, *token_cell = tokens->cell;
+    memcpy(own, self->seat, self->seat_count * sizeof(seat));
+    memcpy(self->seat, image, bytes);
+    for (uint32_t i = 0; i < self->seat_count; i++) {
+        seat_restore(&own[i], &self->seat[i]);
+        self->seat[i] = own[i];
+    }
+    ids->cell = id_cell;
+    tokens->cell = token_cell;
+    return 1;
 }

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +22,14 @@ import numpy as np
 import pytest
 
 from ffi import lib
-from hotpath.config import Config
+from ffi.dtypes import dtype_of
+from hotpath.config import Config, IngressConfig, StrategyConfig
+from hotpath.examples.ingress.push_itch import Sender, itch_messages
+from hotpath.journal import event_type
+from hotpath.latch import latch_path
 from hotpath.recordings import Recording, replay_recording
+from hotpath.segments import attach
+from tests.crash.campaign import run_campaign
 from tests.support.busy import busy_config, file_feed
 from tests.support.engines import (
     EngineProcess,
@@ -27,6 +37,7 @@ from tests.support.engines import (
     until,
 )
 from tests.support.synthetic import write_synthetic_day
+from tests.support.traders import PATH
 
 BUSY: dict[str, Any] = {"cooldown_ms": 20, "order_life_ms": 400, "style": "join"}
 
@@ -107,3 +118,135 @@ def test_engine_goes_on_with_the_same_orders_after_any_process_died(
     assert report["stat"]["mode_words"].get("supervisor", "normal") == "normal"
     assert segments_of(engine) == []
     check_replay(tmp_path)
+
+
+def test_successor_begins_with_the_latest_snapshot(day: Path, tmp_path: Path, engine: str) -> None:
+    config = paper(day, tmp_path, engine, topology="fused")
+    journal = msgspec.structs.replace(config.journal, snapshot_s=1)
+    snapshots = tmp_path / "recording" / "snapshots"
+    with recorded(msgspec.structs.replace(config, journal=journal), tmp_path) as process:
+        until(lambda: len(list(snapshots.glob("*.snapshot"))) == 3, "a snapshot of every stage")
+        for path in snapshots.glob("signal.*"):
+            path.write_bytes(path.read_bytes()[:-100] + bytes(100))  # one that is damaged is none
+        before = process.look()
+        assert before is not None
+        turns = sum(before.stages[stage].turns for stage in ("feed", "signal", "risk"))
+        kill(process, "signal")
+        stat = process.look()
+        assert stat is not None and stat.stages["risk"].restart is not None
+        assert 0 < stat.stages["risk"].restart.turns < turns
+        assert set(stat.stages["risk"].restart.spans_ns) >= {"wait", "start", "attach", "read", "replay", "finish"}
+        end(process)
+    check_replay(tmp_path)
+
+
+def test_strategy_in_python_trades_on_through_the_death_of_the_engine(day: Path, tmp_path: Path, engine: str) -> None:
+    toy = StrategyConfig(name="toy", account=2, strategy=100, code=f"{PATH}:Toy", heartbeat_ms=4000)
+    config = msgspec.structs.replace(paper(day, tmp_path, engine, topology="fused"), strategies=[toy])
+    with recorded(config, tmp_path) as process:
+        for _ in range(2):
+            until(lambda: process.count("signal", "requests") > 10, "requests of the strategy")
+            kill(process, "signal")
+            asked, told = process.count("signal", "requests"), process.count("signal", "reports")
+            until(lambda before=asked: process.count("signal", "requests") > before + 10, "more requests")  # type: ignore[misc]
+            until(lambda before=told: process.count("signal", "reports") > before + 10, "more reports")  # type: ignore[misc]
+        assert process.count("signal", "seats_cut") == 0
+        report = end(process)
+    assert not any("toy" in notice for notice in report["notices"]), report["notices"]
+    check_replay(tmp_path)
+    intake = Recording(tmp_path / "recording").events("intake")
+    asked_for = intake["request_sequence"][intake["header"]["type"] <= lib.REQUEST_RAISED]
+    assert (np.diff(asked_for.astype(np.int64)) > 0).all(), "a request was taken twice"
+
+
+def test_market_that_is_pushed_goes_on_where_the_feed_died(day: Path, tmp_path: Path, engine: str) -> None:
+    endpoint = f"ipc://{tmp_path.parent}/{engine[-8:]}.in"
+    known = tmp_path / "refdata.json"
+    subprocess.run([sys.executable, "-m", "hotpath", "refdata", "import", str(day), str(known)], check=True)
+    replace = msgspec.structs.replace
+    config = paper(day, tmp_path, engine, topology="paired")
+    config = replace(
+        config,
+        feed=replace(config.feed, kind="zmq", path="", silence_ms=20_000),
+        refdata=replace(config.refdata, path=str(known)),
+        ingress=IngressConfig(senders=["a"], endpoint=endpoint, silence_ms=20_000),
+    )
+    messages = list(itch_messages(day))
+    over = threading.Event()
+
+    def push() -> None:
+        sender = Sender(endpoint, "a")
+        sender.session()
+        for start in range(0, len(messages), 20):
+            if over.is_set():
+                break
+            sender.raw(messages[start : start + 20])
+            sender.wait(under_way=4)
+            time.sleep(0.005)
+        sender.close()
+
+    process = EngineProcess(config, tmp_path, "--arm", "--record", str(tmp_path / "recording"))
+    pusher = threading.Thread(target=push)
+    try:
+        until(lambda: process.look() is not None and process.pid_of("feed") > 0, "the engine")
+        pusher.start()
+        process.wait_trading(fills=1)
+        for stage in ("feed", "risk", "feed"):
+            kill(process, stage)
+        over.set()
+        pusher.join()
+        end(process)
+    finally:
+        over.set()
+        process.close()
+    check_replay(tmp_path)
+
+
+@pytest.mark.parametrize("stage", ["signal", "risk"])
+def test_state_that_differs_from_what_was_done_ends_the_run_killed(
+    stage: str, day: Path, tmp_path: Path, engine: str
+) -> None:
+    """An event of the dead process that its inputs do not explain: a lot more in the last one that it published."""
+    ring = {"signal": "signal", "risk": "cmd"}[stage]
+    config = paper(day, tmp_path, engine, topology="split")
+    with recorded(config, tmp_path) as process:
+        pid = process.pid_of(stage)
+        os.kill(pid, signal.SIGSTOP)
+        segment = attach(engine, ring, lib.SEGMENT_RING)
+        slots = np.memmap(
+            f"/dev/shm/hotpath.{engine}.{ring}",
+            dtype_of(event_type(ring)),
+            mode="r+",
+            offset=lib.RING_SLOTS_OFFSET,
+            shape=(segment.info.capacity,),
+        )
+        last = int(segment.cast("ring_control *").position) - 1
+        slots["quantity_lots"][last % segment.info.capacity] += 1
+        os.kill(pid, signal.SIGKILL)
+        assert process.wait() == 70, process.errors()
+    report = process.report()
+    assert f"event {last} of ring {ring} is not what it was: quantity_lots" in report["outcome"], report
+    assert report["stat"]["killed"] and latch_path(config).exists()
+    assert report["stat"]["mode_words"]["supervisor"] == "halted"
+
+
+def test_engine_that_shall_end_ends_killed(day: Path, tmp_path: Path, engine: str) -> None:
+    with recorded(paper(day, tmp_path, engine, topology="split", on_crash="end"), tmp_path) as process:
+        os.kill(process.pid_of("risk"), signal.SIGKILL)
+        assert process.wait() == 70
+    assert process.report()["outcome"] == "process risk ended by SIGKILL"
+
+
+def test_process_that_dies_again_and_again_ends_the_run(day: Path, tmp_path: Path, engine: str) -> None:
+    with recorded(paper(day, tmp_path, engine, topology="split", restarts_max=1), tmp_path) as process:
+        kill(process, "signal")
+        os.kill(process.pid_of("signal"), signal.SIGKILL)
+        assert process.wait() == 70
+    assert process.report()["outcome"] == "process signal ended by SIGKILL"
+
+
+def test_orders_at_a_venue_are_neither_doubled_nor_lost() -> None:
+    """A few deaths of the campaign; all of it is ``make crash``."""
+    outcomes = run_campaign(20261121, 4)
+    assert [outcome.wrong for outcome in outcomes] == [[]]
+    assert len(outcomes[0].deaths) == 4 and outcomes[0].orders > 10
