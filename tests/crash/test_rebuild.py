@@ -30,7 +30,7 @@ from hotpath.topology import Placement
 from tests.support.busy import busy_config_file
 from tests.support.synthetic import write_synthetic_day
 
-MESSAGES = 3000
+MESSAGES = 12_000
 OUTPUT = {"feed": "norm", "signal": "signal", "risk": "cmd"}
 
 
@@ -110,14 +110,14 @@ def world(tmp_path: Path, engine: str) -> Iterator[World]:
     day = write_synthetic_day(tmp_path / "day.itch", messages=MESSAGES)
     options = ReplayOptions(config_path=busy_config_file(tmp_path), topology="fused", engine_name=engine)
     spec = replay_spec(day, options, state_dir=tmp_path)
-    feed = msgspec.structs.replace(spec.config.feed, pace="rate", rate_per_second=1_000_000)
+    feed = msgspec.structs.replace(spec.config.feed, pace="rate", rate_per_second=100_000)
     spec = dataclasses.replace(
         spec, lockstep=False, journal=True, config=msgspec.structs.replace(spec.config, feed=feed)
     )
     with engine_memory(spec) as memory:
         stages = ProcessStages(spec, spec.placement.places[0], run_epoch=memory.run_epoch)
         lib.control_arm(memory.control, memory.control.kill_epoch)
-        stages.run(3_000_000)
+        stages.run(60_000_000)
         yield World(memory, stages, RingsAlone(spec, run_epoch=memory.run_epoch))
         stages.close()
 
