@@ -79,6 +79,8 @@ def run_snapshots(run_path: Path, folder: Path) -> int:
     run, spec = read_run_file(run_path)
     host.stand_aside(spec.placement, nice=NICE)
     interval = spec.config.journal.snapshot_s
+    if not _wait(interval):  # a run that is over by then costs no memory
+        return 0
     with scratch_folder("replay") as scratch:
         shadow = shadow_spec(spec, scratch)
         with engine_memory(shadow) as memory:
@@ -99,12 +101,8 @@ def _keep_on(stages: ProcessStages, past: JournalPast, interval: float) -> None:
     raw, seats = RawTrace(), SeatTraces()
     for rebuild in rebuilds:
         rebuild.bind()
-    due = time.monotonic() + interval
     while not _told_to_stop:
-        if time.monotonic() < due:
-            time.sleep(LOOK_SECONDS)
-            continue
-        due = time.monotonic() + interval
+        began = time.monotonic()
         past.refresh()
         past.follow("raw", raw)
         if "intake" in past.journal.rings:
@@ -117,6 +115,15 @@ def _keep_on(stages: ProcessStages, past: JournalPast, interval: float) -> None:
             image = rebuild.image()
             image.raw, image.seats = raw, seats
             write_image(past.folder, image)
+        _wait(interval - (time.monotonic() - began))
+
+
+def _wait(seconds: float) -> bool:
+    """Wait so long; False when told to stop meanwhile."""
+    end = time.monotonic() + seconds
+    while not _told_to_stop and time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+    return not _told_to_stop
 
 
 def main(arguments: list[str]) -> int:

@@ -41,6 +41,7 @@ KILLS_OF_A_RUN = 6  # each restart of a process waits longer than the one before
 PATIENCE_SECONDS = 30.0
 HANG_MS = 700  # what stands still for so long is ended
 CALM_SECONDS = 0.3
+VICTIMS = (*STAGES, "journal")
 CASE = Case(
     name="crash",
     faults={},
@@ -80,6 +81,7 @@ def run_once(seed: int, *, kills: int, folder: Path) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     with running_simulator(venue_of(CASE, seed, folder), folder) as venue:
         config = engine_of(CASE, f"crash-{os.getpid()}-{seed}", venue.ready, folder)
+        config = msgspec.structs.replace(config, journal=msgspec.structs.replace(config.journal, snapshot_s=2))
         settings = {"topology": topology, "wait": "yield", "restarts_max": 10_000, "hang_ms": HANG_MS}
         config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, **settings))
         (folder / "engine-as-run.toml").write_text(config_toml(config))
@@ -127,7 +129,7 @@ def _seconds(notice: str) -> float:
 
 def _strike(engine: EngineProcess, chance: random.Random) -> Death:
     """Wait a while, mostly until orders leave again, and end or stop a process."""
-    stage = chance.choice(STAGES)
+    stage = chance.choice(VICTIMS)
     number = signal.SIGSTOP if chance.random() < 0.1 else signal.SIGKILL
     while_away = chance.random() < 0.25
     delay = chance.uniform(0, 0.5)
@@ -136,11 +138,19 @@ def _strike(engine: EngineProcess, chance: random.Random) -> Death:
         orders = engine.count("gateway", "new_orders")
         _wait(engine, lambda: engine.count("gateway", "new_orders") > orders, "orders")
     time.sleep(delay)
-    pid = engine.pid_of(stage)
+    pid = _pid_of(engine, stage)
     if pid:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
     return Death(stage, int(number), delay * 1e3, while_away)
+
+
+def _pid_of(engine: EngineProcess, victim: str) -> int:
+    """0 while there is none."""
+    if victim in STAGES:
+        return engine.pid_of(victim)
+    stat = engine.look()
+    return stat.sides[victim].pid if stat and victim in stat.sides and stat.sides[victim].alive else 0
 
 
 def _settle(engine: EngineProcess) -> None:
@@ -197,7 +207,7 @@ def summary(outcomes: list[Outcome]) -> str:
     failed = [outcome.seed for outcome in outcomes if outcome.wrong]
     lines = [
         f"{len(deaths)} deaths in {len(outcomes)} runs: {len(deaths) - stops} SIGKILL, {stops} SIGSTOP; "
-        + ", ".join(f"{stage} {by_stage[stage]}" for stage in STAGES),
+        + ", ".join(f"{stage} {by_stage[stage]}" for stage in VICTIMS),
         f"{sum(o.orders for o in outcomes)} order messages on the wire, {sum(o.fills for o in outcomes)} fills",
     ]
     if returns:

@@ -22,7 +22,7 @@ import pytest
 from ffi import ffi, lib
 from hotpath.engine import EngineMemory, EngineSpec, engine_memory
 from hotpath.errors import RecoveryError
-from hotpath.recovery import Past, StageRebuild
+from hotpath.recovery import Output, Past, StageRebuild
 from hotpath.replay import ReplayOptions, replay_spec
 from hotpath.stage_images import read_image, write_image
 from hotpath.stages import ProcessStages
@@ -137,9 +137,8 @@ def decided(rows: np.ndarray[Any, Any]) -> bytes:
     return kept.tobytes()
 
 
-@pytest.mark.parametrize("kept", ["none", "first", "all"])
-@pytest.mark.parametrize("stage", ["feed", "signal", "risk"])
-def test_turn_that_was_cut_off_is_made_once(stage: str, kept: str, world: World) -> None:
+def cut_off_and_make_again(stage: str, kept: str, world: World) -> None:
+    """A turn of which so many outputs stand, and no record; what must be afterwards."""
     begin, end = world.until_output(stage)
     owner = getattr(world.stages, stage)
     turn, digest = int(owner.stage.turn), int(owner.stage.digest)
@@ -156,6 +155,32 @@ def test_turn_that_was_cut_off_is_made_once(stage: str, kept: str, world: World)
     assert decided(slots[np.arange(begin, end) % len(slots)]) == decided(was)
     assert int(world.memory.segments[f"{stage}.ctl"].cast("ring_control *").position) == turn, "its record is there"
     stages.close()
+
+
+@pytest.mark.parametrize("kept", ["none", "first", "all"])
+@pytest.mark.parametrize("stage", ["feed", "signal", "risk"])
+def test_turn_that_was_cut_off_is_made_once(stage: str, kept: str, world: World) -> None:
+    cut_off_and_make_again(stage, kept, world)
+
+
+def _publish_all(self: StageRebuild, output: Output, made: int) -> None:
+    row = np.ascontiguousarray(output.private.bytes_of(np.array([made - 1], np.uint64)))
+    lib.ring_publish(ffi.addressof(output.writer), ffi.from_buffer(row), 128)
+
+
+PLANTS: dict[str, tuple[str, Any]] = {
+    "what stands is published again": ("_publish_missing", _publish_all),
+    "what is missing is not published": ("_publish_missing", lambda self, output, made: None),
+    "the turn that was cut off is forgotten": ("_left_traces", lambda self: False),
+}
+
+
+@pytest.mark.parametrize("plant", sorted(PLANTS))
+def test_planted_bug_is_caught(plant: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recovery that does it wrong fails the tests that are here."""
+    monkeypatch.setattr(StageRebuild, *PLANTS[plant])
+    with pytest.raises((AssertionError, RecoveryError)):
+        cut_off_and_make_again("signal", "all" if "again" in plant else "none", world)
 
 
 @pytest.mark.parametrize("stage", ["feed", "signal", "risk"])

@@ -169,8 +169,9 @@ def finish(trading: Trading) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stage", ["feed", "signal", "risk"])
-def test_death_of_a_stage_ends_the_run_killed(stage: str, trading: Trading) -> None:
-    config = trading.config()
+def test_death_of_a_stage_ends_the_run_killed_where_it_shall(stage: str, trading: Trading) -> None:
+    """What becomes of it otherwise: tests/e2e/test_recovery.py."""
+    config = trading.config(on_crash="end")
     process = trading.start(config, "--arm")
     process.wait_trading(fills=1)
     until(lambda: process.count("gateway", "open_orders"), "an open order")
@@ -201,7 +202,7 @@ def test_orders_of_a_lost_process_are_canceled_by_another(tmp_path: Path, engine
     account = msgspec.structs.replace(AccountConfig(username=USERNAME), cancel_on_disconnect=False)
     with venue(tmp_path, accounts=[account]) as running:
         trading = Trading(tmp_path, engine, running)
-        process = trading.start(trading.config("fused"), "--arm")
+        process = trading.start(trading.config("fused", on_crash="end"), "--arm")
         try:
             process.wait_trading(fills=1)
             until(lambda: process.count("gateway", "open_orders") >= 3, "open orders")
@@ -219,8 +220,8 @@ def test_orders_of_a_lost_process_are_canceled_by_another(tmp_path: Path, engine
     assert len(enters) == len(set(enters)), "nothing was sent again"
 
 
-def test_hung_stage_is_found_and_ends_the_run(trading: Trading) -> None:
-    process = trading.start(trading.config(hang_ms=500), "--arm")
+def test_hung_stage_is_found_and_ends_the_run_where_it_shall(trading: Trading) -> None:
+    process = trading.start(trading.config(hang_ms=500, on_crash="end"), "--arm")
     process.wait_trading(fills=1)
     os.kill(process.pid_of("signal"), signal.SIGSTOP)
     assert process.wait() == 70, process.errors()
