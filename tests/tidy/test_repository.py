@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import tomllib
@@ -133,9 +134,9 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z][\w-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 
 
-def verbs() -> set[str]:
-    from hotpath.cli import app
-
+def verbs(program: str = "hotpath") -> set[str]:
+    """Every verb of a command line, and of its groups."""
+    app = importlib.import_module(f"{program}.cli").app
     found: set[str] = set()
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         found.add(name)
@@ -144,7 +145,7 @@ def verbs() -> set[str]:
 
 
 # In backquotes, indented, or on a line of its own in a fenced block.
-SNIPPET = re.compile(r"`([^`\n]+)`|^(?: {4}|\t)(.+)$|^((?:make|hotpath) .+)$", re.MULTILINE)
+SNIPPET = re.compile(r"`([^`\n]+)`|^(?: {4}|\t)(.+)$|^((?:make|hotpath|hotctl) .+)$", re.MULTILINE)
 START = r"(?:^|&& |; |\$ )"
 
 
@@ -156,16 +157,17 @@ def test_every_command_stands_in_the_readme_and_the_changelog() -> None:
 
 
 def test_every_command_in_a_readme_exists() -> None:
-    targets, known = make_targets(), verbs()
-    groups = {verb.split()[0] for verb in known if " " in verb}
+    targets = make_targets()
+    known = {f"{program} {verb}" for program in ("hotpath", "hotctl") for verb in verbs(program)}
+    groups = {verb.rpartition(" ")[0] for verb in known if verb.count(" ") == 2}
     for path in (path for path in files() if path.suffix == ".md" and path.name != "CHANGELOG.md"):
         for match in SNIPPET.finditer(path.read_text()):
             snippet = next(filter(None, match.groups()))
             for target in re.findall(START + r"make ([a-z][\w-]*)", snippet):
                 assert target in targets, f"{shown(path)}: make {target}"
-            for first, second in re.findall(START + r"hotpath ([a-z][\w-]*)(?: ([a-z][\w-]*))?", snippet):
+            for first, second in re.findall(START + r"((?:hotpath|hotctl) [a-z][\w-]*)(?: ([a-z][\w-]*))?", snippet):
                 verb = f"{first} {second}" if first in groups and second else first
-                assert verb in known, f"{shown(path)}: hotpath {verb}"
+                assert verb in known, f"{shown(path)}: {verb}"
 
 
 def test_every_room_has_a_readme() -> None:

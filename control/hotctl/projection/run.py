@@ -350,6 +350,8 @@ class RunProjection:
             entries += self._ledger.apply(part, adjustments, first_sequence=first)
             self._repeated |= self._ledger.repeated_sequences
         head = events["header"]
+        times, origins = head["publish_time_ns"].tolist(), head["origin_time_ns"].tolist()
+        prices = events["price_ticks"].tolist()
         place = {sequence: index for index, sequence in enumerate(sequences)}
         fills: dict[int, Row] = {}
         adjusted: list[Row] = []
@@ -360,10 +362,7 @@ class RunProjection:
                 adjusted.append(self._adjustment_row(entry, events[index], adjustments))
                 continue
             if index is not None:
-                told = int(events["price_ticks"][index])
-                self._times[entry.sequence] = (
-                    int(head["publish_time_ns"][index]), int(head["origin_time_ns"][index]), told,
-                )  # fmt: skip
+                self._times[entry.sequence] = (times[index], origins[index], prices[index])
             time_ns, origin_ns, told = self._times[entry.sequence]
             row = execution_row(self._names, entry, time_ns=time_ns, origin_ns=origin_ns, told_ticks=told)
             fills[entry.sequence] = row
