@@ -135,8 +135,8 @@ class Supervisor:
         self.record = record  # the folder of this run's journal
         self.side_processes = side_processes(spec, self.run_path, record=record)
         self._journal = JournalWatch(self.memory)
-        self._reconciliation = ReconcileWatch(self.memory)
         self._desk = AdjustmentDesk(self.memory)
+        self._reconciliation = ReconcileWatch(self.memory, self._desk)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
         except BaseException:

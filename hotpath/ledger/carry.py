@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from hotpath.config import Config
@@ -13,6 +14,7 @@ from hotpath.ledger.adjustments import Adjustment, AdjustmentFile, Applied, adju
 from hotpath.ledger.fees import FeeBook
 from hotpath.ledger.fold import Ledger
 from hotpath.ledger.marks import Marks
+from hotpath.runs import day_number, load_instruments, trading_day
 from hotpath.stages import intents_path
 
 
@@ -86,15 +88,24 @@ def carry(config: Config, folder: Path | None = None, *, who: str, why: str = ""
     return file.ask(entries) if entries else []
 
 
+def _day_now(config: Config) -> int:
+    calendar = load_instruments(config).calendar_named(config.engine.calendar)
+    return day_number(trading_day(config, calendar, time.time_ns()))
+
+
 def _refuse_what_is_told_again(config: Config, journal: Journal) -> None:
     """A venue's stream that the next gateway hears from the beginning would count the day's executions twice."""
     numbers = journal.events("exec")["session_sequence"]
     last = int(numbers.max()) if len(numbers) else 0
     path = intents_path(config)
-    if config.gateway.kind == "paper" or not last or not path.exists():
+    if config.gateway.kind == "paper" or not last:
         return
-    with read_intents(path) as file:
-        expected = int(file.page()["next_expected_sequence"])
+    expected = last + 1
+    if path.exists():
+        with read_intents(path) as file:
+            expected = int(file.page()["next_expected_sequence"])
+            if not file.same_boot and int(file.page()["trading_day"]) == _day_now(config):
+                expected = 1  # hotpath/power_loss.py: the next run asks for all of it
     if expected <= last:
         raise AdjustmentError(
             f"{journal.folder}: the venue will tell its executions again from message {expected} on (it told {last})",

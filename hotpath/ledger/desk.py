@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ffi import lib
+from ffi.dtypes import dtype_of
 from hotpath.engine import EngineMemory
 from hotpath.errors import AdjustmentError
 from hotpath.ledger.adjustments import AdjustmentFile, Applied, adjustment_events, adjustments_path
@@ -43,6 +46,18 @@ class AdjustmentDesk:
                 run_epoch=self._memory.run_epoch,
             )
         return self._writer
+
+    def hold(self, instrument: int, *, held: bool) -> bool:
+        """Tell that an instrument may only be reduced, or no longer; False when there is no room now."""
+        ring = self._ring()
+        if not ring.room:
+            return False
+        event = np.zeros(1, dtype_of("adjustment_event"))
+        event["header"]["type"] = lib.ADJUST_HOLD if held else lib.ADJUST_RELEASE
+        event["header"]["instrument"] = instrument
+        event["header"]["origin_time_ns"] = event["header"]["publish_time_ns"] = int(lib.clock_now(self._clock))
+        event["parts"] = 1
+        return ring.publish(event) == 1
 
     def serve(self) -> list[str]:
         """Tell what is pending, as far as there is room. Returns what people should know."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ffi import ffi, lib
+from ffi import lib
 from hotpath.engine import EngineMemory
+from hotpath.ledger.desk import AdjustmentDesk
 from hotpath.reconcile.status import BreakRecord, read_status, status_path
 from hotpath.topology import side_segment
 
@@ -22,8 +23,10 @@ SLACK_SECONDS = 10.0  # after an interval without a comparison
 class ReconcileWatch:
     """Moves the reconciliation's mode word and the holds. `check` returns what people should know."""
 
-    def __init__(self, memory: EngineMemory) -> None:
+    def __init__(self, memory: EngineMemory, desk: AdjustmentDesk) -> None:
+        """`desk`: the one writer of the ring `adjust`."""
         self._memory = memory
+        self._desk = desk
         self.enabled = memory.spec.reconcile
         self._interval = float(memory.spec.config.reconcile.interval_s)
         self._page: Any = memory.segments[side_segment("reconcile")].cast("stage_page *") if self.enabled else None
@@ -74,7 +77,7 @@ class ReconcileWatch:
             if held == (symbol in standing):
                 continue
             known = symbol in spec.symbols
-            if known and not self._publish(lib.ADJUST_RELEASE if held else lib.ADJUST_HOLD, spec.symbols.index(symbol)):
+            if known and not self._desk.hold(spec.symbols.index(symbol), held=not held):
                 return None
             if held:
                 del self._held[symbol]
@@ -85,25 +88,6 @@ class ReconcileWatch:
             held_now = "it may only be reduced" if known else "the reference data has no such instrument"
             notices.append(f"BREAK in {symbol}: {what}; {held_now} until a person clears it")
         return notices
-
-    def _publish(self, type_: int, instrument: int) -> bool:
-        """One word in the ring adjust, which this process alone writes; attached anew, since others here write too."""
-        memory = self._memory
-        ring = next(each for each in memory.spec.rings if each.name == "adjust")
-        writer = ffi.new("ring_writer *")
-        if lib.ring_writer_attach(writer, memory.segments["adjust"].pointer) != lib.RING_OK:
-            return False
-        for reader in ring.gating:
-            if lib.ring_writer_gate(writer, memory.segments[ring.cursor(reader)].pointer) != lib.RING_OK:
-                return False
-        event = ffi.new("adjustment_event *")
-        event.header.type = type_
-        event.header.instrument = instrument
-        event.header.origin_time_ns = event.header.publish_time_ns = lib.clock_now(
-            memory.segments["clock"].cast("clock_page *")
-        )
-        event.parts = 1
-        return bool(lib.ring_publish(writer, event, ffi.sizeof("adjustment_event")) == lib.RING_OK)
 
     def _tighten(self) -> list[str]:
         now = time.monotonic()

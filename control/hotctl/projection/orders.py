@@ -18,8 +18,8 @@ AT = {name: index for index, name in enumerate(COLUMNS)}
 KINDS = {lib.CMD_NEW: "new", lib.CMD_REPLACE: "replace"}
 DONE = ("filled", "canceled", "rejected", "refused", "replaced", "closed")
 SENT = "sent"
-SAYS_NOTHING = (lib.EXEC_REPEATED, lib.EXEC_ADJUSTED, lib.EXEC_SESSION_UP, lib.EXEC_SESSION_DOWN, lib.EXEC_BROKEN,
-                lib.EXEC_CORRECTED)  # fmt: skip
+SAYS_NOTHING = (lib.EXEC_REPEATED, lib.EXEC_ADJUSTED, lib.EXEC_HELD, lib.EXEC_RELEASED, lib.EXEC_SESSION_UP,
+                lib.EXEC_SESSION_DOWN, lib.EXEC_BROKEN, lib.EXEC_CORRECTED)  # fmt: skip
 STATES: dict[int, tuple[str, str]] = {  # with lots left, without
     lib.EXEC_ACCEPTED: ("open", "closed"),
     lib.EXEC_REPLACED: ("open", "closed"),
