@@ -231,6 +231,20 @@ static void exec_look_back(gateway *self) {
     }
 }
 
+/* Whether the process before left the session said to be up: where the ring does not tell any more, it may have. A
+ * process that died before its own login was over has said nothing to be taken back. */
+static int session_was_up(const gateway *self) {
+    uint64_t newest = self->exec.next;
+    for (uint64_t back = 1; back <= newest && back <= self->exec.mask + 1; back++) {
+        const uint64_t *slot = ring_slot(self->exec.slots, newest - back, self->exec.mask, self->exec.slot_shift);
+        const exec_event *event = (const exec_event *)slot;
+        if (event->header.stamp != newest - back + 1) break;
+        if (event->header.type == EXEC_SESSION_UP || event->header.type == EXEC_SESSION_DOWN)
+            return event->header.type == EXEC_SESSION_UP;
+    }
+    return newest > self->exec.mask; /* else all of it stands, and no login of this run was ever over */
+}
+
 static int records_are_sound(const gateway *self) {
     uint64_t last_id = 0;
     for (uint64_t i = 0; i < self->intents.next; i++) {
@@ -271,7 +285,7 @@ int gateway_open(gateway *self, void *segment, uint64_t bytes) {
     self->session.next_sequence = 1; /* all of it, to rebuild the orders; what was published stays silent */
     if (page->session[0]) memcpy(self->session.name, page->session, 10);
     if (self->paper) self->orphans = self->order_count;
-    self->announce_down = self->socket && self->exec.next != 0;
+    self->announce_down = self->socket && session_was_up(self);
     mode_publish(self);
     return GATEWAY_OK;
 }

@@ -82,6 +82,8 @@ def run_once(seed: int, *, kills: int, folder: Path) -> Outcome:
     with running_simulator(venue_of(CASE, seed, folder), folder) as venue:
         config = engine_of(CASE, f"crash-{os.getpid()}-{seed}", venue.ready, folder)
         config = msgspec.structs.replace(config, journal=msgspec.structs.replace(config.journal, snapshot_s=2))
+        style = chance.choice(["join", "take"])  # orders that rest, orders that are filled at once
+        config = msgspec.structs.replace(config, signal=msgspec.structs.replace(config.signal, style=style))
         settings = {"topology": topology, "wait": "yield", "restarts_max": 10_000, "hang_ms": HANG_MS}
         config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, **settings))
         (folder / "engine-as-run.toml").write_text(config_toml(config))

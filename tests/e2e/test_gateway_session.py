@@ -607,6 +607,18 @@ def test_restart_rebuilds_orders_from_the_stream_and_publishes_nothing_twice(sce
     assert [int(e["reason"]) for e in scene.events(lib.EXEC_SESSION_DOWN)] == [lib.SESSION_STARTED]
 
 
+def test_gateway_that_dies_before_its_login_is_over_tells_no_second_down(scene: Scene) -> None:
+    one_live_order(scene)
+    scene.restart()
+    scene.settle()
+    scene.restart()
+    scene.up()
+    scene.risk.read()
+    states = [int(e["header"]["type"]) for e in scene.risk.seen]
+    states = [kind for kind in states if kind in (lib.EXEC_SESSION_UP, lib.EXEC_SESSION_DOWN)]
+    assert states == [lib.EXEC_SESSION_UP, lib.EXEC_SESSION_DOWN, lib.EXEC_SESSION_UP]
+
+
 def test_report_published_just_before_death_is_not_published_again(scene: Scene) -> None:
     """Killed between the exec ring's commit and the page's store: the ring itself tells."""
     one_live_order(scene)
