@@ -32,6 +32,7 @@ from hotpath.journal import Journal
 from hotpath.journal.format import END_FILE
 from hotpath.rings import RingWriter
 from hotpath.stages import ProcessStages, intents_path
+from hotpath.states import kept_states, states_of
 from hotpath.topology import STAGES, Place, Placement
 
 INPUTS = {  # of each stage's plan, in order; None: not a ring
@@ -63,11 +64,12 @@ class RecordingReplay(Struct):
     orders_equal: bool
     order_log_sha256: str = ""
     mismatches: list[Mismatch] = field(default_factory=list)
+    states: dict[str, tuple[str, str]] = field(default_factory=dict)  # of each stage at its end: recorded, replayed
 
     @property
     def same(self) -> bool:
-        """Every digest and every order byte is as recorded."""
-        return self.orders_equal and not self.mismatches
+        """Every digest, every order byte, and what the stages remembered at the end is as recorded."""
+        return self.orders_equal and not self.mismatches and all(then == now for then, now in self.states.values())
 
 
 class Recording:
@@ -255,6 +257,7 @@ def replay_recording(folder: Path, *, trust_code: bool = False) -> RecordingRepl
             replayer = Replayer(recording, memory, stages)
             replayer.run()
             turns = {stage: int(getattr(stages, stage).stage.turn) for stage in STAGES}
+            ended = states_of(stages)
             stages.close()
         with intents.read_intents(intents_path(spec.config)) as file:
             replayed = file.frames()
@@ -267,6 +270,7 @@ def replay_recording(folder: Path, *, trust_code: bool = False) -> RecordingRepl
         orders_equal=recorded == replayed,
         order_log_sha256=intents.frames_digest(replayed),
         mismatches=replayer.mismatches,
+        states={stage: (then, ended[stage]) for stage, then in kept_states(folder).items() if stage in ended},
     )
 
 

@@ -50,6 +50,10 @@ def print_comparison(comparison: RecordingReplay, *, json: bool) -> None:
     for ring, events in comparison.events.items():
         table.add_row(f" {ring}", f"{events:,} events")
     table.add_row(" orders", f"{comparison.orders_recorded:,} recorded, {comparison.orders_replayed:,} replayed")
+    for stage, (then, now) in comparison.states.items():
+        table.add_row(
+            f" {stage}, at the end", f"state {now}" if then == now else f"state {then} recorded, {now} replayed"
+        )
     verdict = Text(" the same, byte for byte", style="bold green")
     if not comparison.same:
         verdict = Text(" not the same", style="bold red")

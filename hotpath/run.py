@@ -18,6 +18,7 @@ from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
 from hotpath.scratch import reap_leftovers
 from hotpath.stages import intents_path
+from hotpath.states import keep_states, noted_states
 from hotpath.supervisor import EngineName, Outcome, StopSignals, Supervisor, supervise
 
 OWNER_ONLY = 0o077  # umask: what an engine trades is nobody else's to read
@@ -74,6 +75,7 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
     reports: list[RunReport] = []
+    states: dict[str, str] = {}
     sampler = RunSampler(spec, runs_folder(spec))
     started: float | None = None  # monotonic seconds; what the processes take to start is no part of the run
 
@@ -83,6 +85,7 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
     def collect() -> None:
         sampler.end()
         reports.append(collect_report(supervisor.memory, seconds=elapsed()))
+        states.update(noted_states(supervisor.memory))
 
     def ready() -> None:
         nonlocal started
@@ -114,6 +117,7 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
         sampler.end()
     if supervisor.record is not None:
         keep_intents(spec, supervisor.record)
+        keep_states(states, supervisor.record)
     report = reports[0]
     if options.spin_seconds:
         report.spin = measure_spin(cpu=spec.placement.places[0].cpu, seconds=options.spin_seconds)

@@ -23,6 +23,7 @@ from hotpath import host
 from hotpath.errors import HotpathError
 from hotpath.run_file import read_run_file
 from hotpath.stages import ProcessStages
+from hotpath.states import note_states
 
 SLICE_NS = 50_000_000  # between two looks at signals
 LEAVE_SLICES = 60  # that a process which was told to stop gives its gateway, to see every open order cancelled
@@ -69,6 +70,8 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = (), succes
     failed = result == lib.DUTY_FAILED
     if _told_to_stop:  # nobody coordinates this end
         _leave_killed(stages)
+    if not failed:
+        note_states(stages)
     _announce(stages, lib.STAGE_FAILED if failed else lib.STAGE_STOPPED)
     stages.close()
     return 70 if failed else 0

@@ -553,7 +553,8 @@ typedef struct {
     uint32_t pid;
     uint32_t cpu;
     uint32_t error;             /* enum stage_error, when STAGE_FAILED */
-    uint64_t reserved[2];
+    uint64_t state_digest;      /* of all that the stage remembers (state.h), at its orderly end; 0 = not ended */
+    uint64_t reserved[1];
     uint64_t counter[COUNTERS_MAX]; /* by the stage's own enum: feed_counter, signal_counter, ... */
     turn_plan plan;                 /* of the turn being made, or of the next one */
     uint64_t restart_ns[RESTART_SLOTS]; /* by enum restart_phase: of the last time that the stage was rebuilt */

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,8 @@ from hotpath.errors import CaptureError
 from hotpath.replay import Progress, ReplayOptions, replay_file
 from hotpath.report import RunReport
 from hotpath.stages import ProcessStages
+from hotpath.states import stage_state
+from hotpath.topology import STAGES
 
 Bar = Callable[[str], AbstractContextManager[Progress | None]]
 
@@ -126,11 +127,5 @@ class _Collected:
 def state_digest(stages: ProcessStages) -> str:
     """Of books, features, working orders, positions, exposure and intents, as 16 hexadecimal digits: equal states,
     equal digests, on every machine and in every topology."""
-    parts: list[Any] = [
-        lib.state_feed(stages.feed),
-        lib.state_signal(stages.signal),
-        lib.state_risk(stages.risk),
-        lib.state_gateway(stages.gateway),
-    ]
-    words = np.array([int(part) for part in parts], np.uint64)
+    words = np.array([stage_state(stages, stage) for stage in STAGES], np.uint64)
     return f"{int(lib.digest_bytes(0, ffi.from_buffer(words), words.nbytes)):016x}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -17,7 +18,9 @@ from hotpath.backtest.compare import compare_runs
 from hotpath.backtest.report import report_of
 from hotpath.backtest.simulate import Outcome, backtest
 from hotpath.errors import CaptureError
+from hotpath.recordings import replay_recording
 from hotpath.replay import ReplayOptions
+from hotpath.states import keep_states, kept_states
 from tests.support.busy import busy_config_file
 from tests.support.engines import REPOSITORY
 from tests.support.synthetic import write_synthetic_day
@@ -114,6 +117,17 @@ def test_market_of_a_journal_is_run_again_under_other_limits(traded: Path) -> No
     assert all(each.kind == "removed" for each in comparison.differences)
     recorded = load_run(traded)
     assert len(recorded.events["cmd"]) and report_of(recorded).orders["fills"] >= 3
+
+
+def test_replay_ends_in_the_state_in_which_the_run_ended(traded: Path, tmp_path: Path) -> None:
+    """I8: books, features, working orders, positions and exposure of the live stages, made again from the journal."""
+    replayed = replay_recording(traded)
+    assert set(replayed.states) == {"feed", "signal", "risk"} and replayed.same, replayed.states
+    copy = tmp_path / "copy"
+    shutil.copytree(traded, copy)
+    states = kept_states(copy)
+    keep_states(states | {"risk": "0" * 16}, copy)
+    assert not replay_recording(copy).same
 
 
 def test_runs_over_other_markets_are_not_compared(
