@@ -202,7 +202,8 @@ def replay(
     if file.is_dir():
         from hotpath.recordings import replay_recording
 
-        comparison = replay_recording(file, trust_code=trust_code)
+        with progress_bar(f"replaying {file.name}", shown=not json) as progress:
+            comparison = replay_recording(file, trust_code=trust_code, progress=progress)
         print_comparison(comparison, json=json)
         raise typer.Exit(0 if comparison.same else 1)
     from hotpath.replay import ReplayOptions, replay_file

@@ -15,6 +15,7 @@ import itertools
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ INPUTS = {  # of each stage's plan, in order; None: not a ring
     "risk": ("norm", "exec", "signal"),
     "gateway": (None, "cmd"),  # without a venue, the paper venue's market is not needed
 }
-OUTPUTS = {"feed": "norm", "signal": "signal", "risk": "cmd"}
+Progress = Callable[[int, int], None]  # turns done, turns in all
 GIVEN = ("raw", "exec", "intake")  # rings that the recording fills; intake where seats were configured
 
 
@@ -132,62 +133,62 @@ class Replayer:
         self.given = {ring: recording.events(ring) for ring in GIVEN if ring in gates}
         self.writers = {ring: RingWriter(memory.spec.name, ring, gates=gates[ring]) for ring in self.given}
         self.published = dict.fromkeys(GIVEN, 0)
-        self.turns = {stage: recording.events(f"{stage}.ctl") for stage in STAGES}
+        self.turns = {stage: np.ascontiguousarray(recording.events(f"{stage}.ctl")) for stage in STAGES}
+        self.firsts = {stage: np.flatnonzero(turns["turn"] == 1).tolist() for stage, turns in self.turns.items()}
         self.done = dict.fromkeys(STAGES, 0)
         self.mismatches: list[Mismatch] = []
         self.intents = recording.order_records()
-        self._plan = ffi.new("turn_plan *")
+        self._differs = ffi.new("uint32_t *")
 
-    def run(self) -> None:
+    def run(self, progress: Progress | None = None) -> None:
         """Every recorded turn, each when all that it may see is there."""
+        total = sum(map(len, self.turns.values()))
         while waiting := [stage for stage in STAGES if self.done[stage] < len(self.turns[stage])]:
             advanced = [self._advance(stage) for stage in STAGES]  # each of them, not only up to the first
+            if self.mismatches:
+                return
             if not any(advanced):
                 turns = ", ".join(f"{stage} at turn {self.done[stage] + 1}" for stage in waiting)
                 raise CaptureError(f"{self.recording.folder}: waits for events that are not recorded: {turns}")
+            if progress is not None:
+                progress(sum(self.done.values()), total)
         self._finish_cut_turn()
 
     def _advance(self, stage: str) -> bool:
-        """Run this stage's turns as far as they go."""
+        """Run this stage's turns as far as they go: those of one process, then of the one that took its place."""
         before = self.done[stage]
-        while self.done[stage] < len(self.turns[stage]) and not self.mismatches:
-            turn = self.turns[stage][self.done[stage]]
-            if not self._available(stage, turn):
+        turns, target = self.turns[stage], getattr(self.stages, stage)
+        self._give(stage)
+        while (begin := self.done[stage]) < len(turns) and not self.mismatches:
+            if int(turns["turn"][begin]) == 1:  # the first turn of a process: the gateway may have had several
+                if stage == "gateway":
+                    self._finish_cut_turn()
+                target.stage.turn = target.stage.digest = 0
+            end = next((first for first in self.firsts[stage] if first > begin), len(turns))
+            chosen = turns[begin:end]
+            count = int(
+                lib.retell_turns(
+                    target, STAGES.index(stage), ffi.from_buffer("turn_event *", chosen), len(chosen), self._differs
+                )
+            )
+            self.done[stage] += count
+            if self._differs[0]:
+                turn = turns[begin + count]
+                replayed = f"{int(target.stage.digest):016x}"
+                self.mismatches.append(Mismatch(stage, int(turn["turn"]), f"{int(turn['digest']):016x}", replayed))
+            if begin + count < end:
                 break
-            self._turn(stage, turn)
-            self.done[stage] += 1
-        if self.mismatches:
-            self.done = {name: len(turns) for name, turns in self.turns.items()}
         return self.done[stage] > before
 
-    def _available(self, stage: str, turn: npt.NDArray[Any]) -> bool:
-        for index, ring in enumerate(INPUTS[stage]):
-            wanted = int(turn["input_sequence"][index])
-            if ring is not None and wanted and self._head(ring, wanted) < wanted:
-                return False
-        return self._has_room(stage, turn)
-
-    def _has_room(self, stage: str, turn: npt.NDArray[Any]) -> bool:
-        """Whether the readers of this stage's ring have gone far enough for what the turn published."""
-        if stage not in OUTPUTS:
-            return True
-        writer = self._writer(OUTPUTS[stage])
-        return int(turn["output_sequence"]) - int(writer.next) <= int(lib.ring_room(ffi.addressof(writer)))
-
-    def _writer(self, ring: str) -> Any:
-        """The stage's own writer of a ring that is made again."""
-        owner = {"norm": self.stages.feed, "signal": self.stages.signal}.get(ring, self.stages.risk)
-        return getattr(owner, ring)
-
-    def _head(self, ring: str, wanted: int) -> int:
-        """Events of a ring that are there by now; a given ring is filled up to `wanted` as room allows."""
-        if ring not in GIVEN:
-            return int(self._writer(ring).next)
-        published = self.published[ring]
-        if wanted > published:
-            chunk = self.given[ring][published:wanted]
-            self.published[ring] += self.writers[ring].publish(np.ascontiguousarray(chunk[: self.writers[ring].room]))
-        return self.published[ring]
+    def _give(self, stage: str) -> None:
+        """Fill the recorded rings that this stage reads, as far as they have room."""
+        for ring in INPUTS[stage]:
+            if ring not in self.given:
+                continue
+            begin, room = self.published[ring], self.writers[ring].room
+            chunk = self.given[ring][begin : begin + room]
+            if len(chunk):
+                self.published[ring] += self.writers[ring].publish(np.ascontiguousarray(chunk))
 
     def _finish_cut_turn(self) -> None:
         """A gateway that died in the middle of a turn had stored its orders, and no turn record tells of them.
@@ -208,25 +209,6 @@ class Replayer:
         plan.input_sequence[lib.GATEWAY_INPUT_USER_REF] = int(lost[0]["user_ref"])
         lib.gateway_turn(gateway, plan)
 
-    def _turn(self, stage: str, turn: npt.NDArray[Any]) -> None:
-        plan = self._plan
-        plan.now_ns = int(turn["header"]["origin_time_ns"])
-        for index in range(lib.INPUTS_MAX):
-            plan.input_sequence[index] = int(turn["input_sequence"][index])
-        for name in ("kill_epoch", "limits_version", "model_generation", "weights_version", "mode", "killed"):
-            setattr(plan, name, int(turn[name]))
-        target = getattr(self.stages, stage)
-        if int(turn["turn"]) == 1:  # the first turn of a process: the gateway may have had several
-            if stage == "gateway":
-                self._finish_cut_turn()
-            target.stage.turn = target.stage.digest = 0
-        getattr(lib, f"{stage}_turn")(target, plan)
-        replayed = int(target.stage.digest)
-        if replayed != int(turn["digest"]):
-            self.mismatches.append(
-                Mismatch(stage, int(turn["turn"]), f"{int(turn['digest']):016x}", f"{replayed:016x}")
-            )
-
 
 def code_named(recording: Recording) -> str:
     """The user's own code that a replay of this recording loads and runs; empty when there is none.
@@ -236,7 +218,7 @@ def code_named(recording: Recording) -> str:
     return recording.run.config.signal.native
 
 
-def replay_recording(folder: Path, *, trust_code: bool = False) -> RecordingReplay:
+def replay_recording(folder: Path, *, trust_code: bool = False, progress: Progress | None = None) -> RecordingReplay:
     """Run a recording again and compare. Raises CaptureError for one that names code, unless that is trusted."""
     recording = Recording(folder)
     code = code_named(recording)
@@ -255,7 +237,7 @@ def replay_recording(folder: Path, *, trust_code: bool = False) -> RecordingRepl
             if "gateway" in norm.gating:  # the paper venue's seat: its executions are given
                 memory.cursor(norm, "gateway").position = READ_NOTHING_MORE
             replayer = Replayer(recording, memory, stages)
-            replayer.run()
+            replayer.run(progress)
             turns = {stage: int(getattr(stages, stage).stage.turn) for stage in STAGES}
             ended = states_of(stages)
             stages.close()

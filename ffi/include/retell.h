@@ -4,6 +4,8 @@
  *   norm   --retell_features--> feature kernel, one instrument     --> the values at an event
  *   norm, exec, signal, turns --retell_risk--> gate, turn by turn  --> the gate before an intent
  *
+ *   turns  --retell_turns-->    a whole stage, turn by turn        --> the digest of each as recorded, or not
+ *
  * The kernels are the path's own; only what feeds them is another. retell_risk chains the digest that the risk
  * stage would have had and holds it against each turn record: a gate that decided otherwise is not believed.
  */
@@ -12,6 +14,9 @@
 #include "feature.h"
 #include "feed.h"
 #include "gate.h"
+#include "gateway.h"
+#include "risk.h"
+#include "signal_stage.h"
 #include "stage.h"
 
 enum retell_status {
@@ -49,6 +54,11 @@ typedef struct {
     uint32_t reserved;
 } retold_risk;
 
+/* Run recorded turns of a stage bound to rings of a replay: each as soon as all that its plan may see stands there
+ * and the readers of its output leave room for what it published. Returns how many were run and were as recorded;
+ * *differs is 1 when the one after them was run and was not. `stage`: a feed_stage, signal_stage, risk_stage or
+ * gateway, by `id` (enum stage_id). */
+uint64_t retell_turns(void *stage, uint32_t id, const turn_event *turns, uint64_t count, uint32_t *differs);
 /* The plan that a recorded turn was made by. */
 void retell_plan(const turn_event *turn, turn_plan *plan);
 /* Publish recorded raw events into the feed's own ring and let it take them; norm needs no reader. */

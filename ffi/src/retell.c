@@ -105,3 +105,72 @@ int retell_risk(gate *gate, retold_risk *told) {
     }
     return RETELL_OK;
 }
+
+/* ---- whole stages ------------------------------------------------------------------------------------ */
+
+static int stands(const ring_reader *reader, uint64_t end) { return reader->next >= end || ring_has(reader, end - 1); }
+
+static int room_for(ring_writer *writer, const turn_event *turn) {
+    return turn->output_sequence <= writer->next || turn->output_sequence - writer->next <= ring_room_inline(writer);
+}
+
+static int feed_can(feed_stage *feed, const turn_event *turn) {
+    return stands(&feed->raw_in, turn->input_sequence[0]) && room_for(&feed->norm, turn);
+}
+
+static int signal_can(signal_stage *signal, const turn_event *turn) {
+    const uint64_t *end = turn->input_sequence;
+    return stands(&signal->norm, end[SIGNAL_INPUT_NORM]) && stands(&signal->exec, end[SIGNAL_INPUT_EXEC]) &&
+           stands(&signal->reject, end[SIGNAL_INPUT_REJECT]) &&
+           (!signal->seats || stands(&signal->seats->intake_in, end[SIGNAL_INPUT_INTAKE])) && room_for(&signal->signal, turn);
+}
+
+static int risk_can(risk_stage *risk, const turn_event *turn) {
+    const uint64_t *end = turn->input_sequence;
+    return stands(&risk->norm, end[RISK_INPUT_NORM]) && stands(&risk->exec, end[RISK_INPUT_EXEC]) &&
+           stands(&risk->signal, end[RISK_INPUT_SIGNAL]) && room_for(&risk->cmd, turn);
+}
+
+/* The stage's digest after the turn was run, in *digest; 0 when it cannot be run yet. */
+static int turn_made(void *stage, uint32_t id, const turn_event *turn, uint64_t *digest) {
+    turn_plan plan;
+    retell_plan(turn, &plan);
+    feed_stage *feed = stage;
+    signal_stage *signal = stage;
+    risk_stage *risk = stage;
+    gateway *gateway = stage;
+    switch (id) {
+    case STAGE_FEED:
+        if (!feed_can(feed, turn)) return 0;
+        feed_turn(feed, &plan);
+        *digest = feed->stage.digest;
+        return 1;
+    case STAGE_SIGNAL:
+        if (!signal_can(signal, turn)) return 0;
+        signal_turn(signal, &plan);
+        *digest = signal->stage.digest;
+        return 1;
+    case STAGE_RISK:
+        if (!risk_can(risk, turn)) return 0;
+        risk_turn(risk, &plan);
+        *digest = risk->stage.digest;
+        return 1;
+    default:
+        if (!stands(&gateway->cmd, turn->input_sequence[GATEWAY_INPUT_CMD])) return 0;
+        gateway_turn(gateway, &plan);
+        *digest = gateway->stage.digest;
+        return 1;
+    }
+}
+
+uint64_t retell_turns(void *stage, uint32_t id, const turn_event *turns, uint64_t count, uint32_t *differs) {
+    uint64_t digest = 0;
+    *differs = 0;
+    for (uint64_t done = 0; done < count; done++) {
+        if (!turn_made(stage, id, &turns[done], &digest)) return done;
+        if (digest == turns[done].digest) continue;
+        *differs = 1;
+        return done;
+    }
+    return count;
+}
