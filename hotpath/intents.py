@@ -110,6 +110,11 @@ class IntentFile:
         page = self._page_view()
         page["next_user_ref"] = max(user_ref, int(page["next_user_ref"][0]))
 
+    def hear_from(self, sequence: int) -> None:
+        """Have the venue's messages from this one on published again; before a gateway opens the file."""
+        page = self._page_view()
+        page["next_expected_sequence"] = min(sequence, int(page["next_expected_sequence"][0]))
+
     def _page_view(self) -> npt.NDArray[Any]:
         return np.frombuffer(self.mapping, dtype_of("intent_page"), 1, HEADER_SIZE)
 

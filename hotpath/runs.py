@@ -127,6 +127,8 @@ def after_earlier_runs(spec: EngineSpec, day: date, *, now_ns: int) -> EngineSpe
     at_a_venue = spec.config.gateway.kind != "paper"
     note = read_note(note_path) if at_a_venue else None
     found = take_up(path, capacity=spec.config.gateway.intents_max, trading_day=number, note=note)
+    if found.found == "whole" and at_a_venue:
+        _hear_what_is_not_journaled(spec.config, path, number)
     epoch, base = spec.config.signal.strategy_epoch, 0
     if found.records or found.doubtful:
         epoch, base = max(epoch, found.strategy_epoch + 1), found.last_order_id
@@ -141,6 +143,24 @@ def after_earlier_runs(spec: EngineSpec, day: date, *, now_ns: int) -> EngineSpe
         trading_day=number,
         doubt=found.reason if at_a_venue else "",
     )
+
+
+def _hear_what_is_not_journaled(config: Config, path: Path, day: int) -> None:
+    """Ask the venue again for what runs of the day published and no journal has: an engine that was killed whole takes
+    what stood in its rings with it. Without a journal of the day the rings were all there was.
+    """
+    from hotpath.journal import Journal, journal_root
+    from hotpath.journal.format import RUN_FILE
+
+    files = sorted(journal_root(config).glob(f"{day}-*/{RUN_FILE}"))
+    if not files:
+        return
+    last = 0
+    for file_of_run in files:
+        for events in Journal(file_of_run.parent).batches("exec"):
+            last = max(last, int(events["session_sequence"].max()))
+    with intents.open_intents(path, capacity=config.gateway.intents_max, trading_day=day) as file:
+        file.hear_from(last + 1)
 
 
 def _put_aside_earlier_day(path: Path, day: int) -> None:

@@ -65,8 +65,8 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
         refuse_without_sql()
         table.append(SideProcess("projector", (PROJECTOR, str(run_path), str(record)), "restart", around=True))
     if spec.reconcile:
-        command = ("hotpath.reconcile.process", str(run_path))
-        table.append(SideProcess("reconcile", command, "restart", around=True, page=side_segment("reconcile")))
+        reconciler = ("hotpath.reconcile.process", str(run_path), str(record or ""))
+        table.append(SideProcess("reconcile", reconciler, "restart", around=True, page=side_segment("reconcile")))
     if record is not None and spec.config.journal.snapshot_s and not spec.lockstep:
         keeper = ("hotpath.snapshots", str(run_path), str(record))
         table.append(SideProcess("snapshots", keeper, "restart", around=False))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of
 from hotpath.errors import HotpathError
+from hotpath.journal import Journal
 from hotpath.reconcile.client import CopyClient
 from hotpath.reconcile.comparison import Comparison, Key
 from hotpath.reconcile.status import (
@@ -30,6 +32,7 @@ from hotpath.reconcile.status import (
 )
 from hotpath.reconcile.wire import CopyEnd, CopyExecution, CopyLine
 from hotpath.rings import CURSOR_BYTES
+from hotpath.segments import HEADER_SIZE
 from hotpath.side_runtime import SideRuntime, run_side
 from hotpath.topology import page_segment
 
@@ -42,14 +45,23 @@ NICE = 5
 KINDS = {int(lib.EXEC_FILL): "E", int(lib.EXEC_BROKEN): "B", int(lib.EXEC_CORRECTED): "F"}
 
 
-class Executions:
-    """The ring exec from its first event on, through a cursor of this process alone."""
+def journaled(folder: str) -> Iterator[Any]:
+    """Executions of this run that its journal has already, as when this process is started again after hours."""
+    try:
+        yield from Journal(Path(folder)).batches("exec") if folder else ()
+    except HotpathError as error:  # none yet, or none that can be read: the ring has at least the last ones
+        print(f"reconcile: {error}", file=sys.stderr)
 
-    def __init__(self, runtime: SideRuntime) -> None:
+
+class Executions:
+    """The ring exec from an event on, through a cursor of this process alone."""
+
+    def __init__(self, runtime: SideRuntime, *, first: int) -> None:
         self._segment = runtime.attach("exec", lib.SEGMENT_RING)
         self._cursor = ffi.new("uint8_t[]", CURSOR_BYTES + 64)
         at = (int(ffi.cast("uintptr_t", self._cursor)) + 63) // 64 * 64
         cursor = ffi.cast("void *", at)
+        ffi.cast("ring_cursor *", at + HEADER_SIZE).position = first  # this process's own memory
         lib.segment_seal(cursor, ffi.new("segment_header *", {"kind": lib.SEGMENT_CURSOR, "capacity": 1}))
         self._reader = ffi.new("ring_reader *")
         status = lib.ring_reader_attach(self._reader, self._segment.pointer, cursor, lib.CURSOR_OBSERVER)
@@ -72,7 +84,8 @@ class Executions:
 class Reconciler:
     """One run's reconciliation."""
 
-    def __init__(self, run_path: Path) -> None:
+    def __init__(self, run_path: Path, journal: str = "") -> None:
+        """`journal`: folder of the run's, empty where it has none."""
         self.runtime = SideRuntime("reconcile", run_path, nice=NICE)
         config = self.runtime.spec.config
         self.config = config.reconcile
@@ -86,7 +99,12 @@ class Reconciler:
             cleared=before.cleared,
         )
         self.comparison = Comparison(grace_ns=self.config.grace_ms * 1_000_000)
-        self.executions = Executions(self.runtime)
+        first = 0
+        for events in journaled(journal):
+            first += len(events)
+            for event in events:
+                self._execution(event, time.monotonic_ns())
+        self.executions = Executions(self.runtime, first=first)
         gateway = self.runtime.attach(page_segment("gateway"), lib.SEGMENT_STAGE)
         self._gateway: Any = gateway.cast("stage_page *")
         self._gateway_segment = gateway
@@ -255,10 +273,11 @@ class Reconciler:
         write_status(self.path, self.status, durable=True)
 
 
-def run_reconciler(run_path: Path) -> None:
-    """The process's body."""
-    Reconciler(run_path).run()
+def main(arguments: list[str]) -> int:
+    """Entry point of the process: RUN_FILE [FOLDER of the run's journal]."""
+    journal = arguments[1] if len(arguments) > 1 else ""
+    return run_side("reconcile", lambda run_path: Reconciler(run_path, journal).run(), arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(run_side("reconcile", run_reconciler, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))
