@@ -162,7 +162,8 @@ class Equity:
 
     def market(self, events: npt.NDArray[Any]) -> None:
         """Market events in order; a value is taken where a bucket ends."""
-        events = events[~np.isin(events["header"]["type"], LINE_STATES)]
+        head = events["header"]  # the venue's own end of day is no time at which anything was worth something
+        events = events[~np.isin(head["type"], LINE_STATES) & (head["instrument"] < len(self.run.symbols))]
         if not len(events):
             return
         times = np.maximum(np.maximum.accumulate(events["header"][self._clock].astype(np.int64)), self._time_ns)

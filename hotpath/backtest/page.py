@@ -7,8 +7,8 @@ from html import escape
 
 from hotpath.backtest.compare import Comparison, Difference
 from hotpath.backtest.report import BacktestReport
-from hotpath.backtest.view import KIND_MARK, day_time, money_text
-from hotpath.history.figures import Picture
+from hotpath.backtest.view import KIND_MARK, MICROS, day_time, held_text, money_text
+from hotpath.history.figures import Picture, short
 from hotpath.history.page import STYLE, figure_html, table_html
 from hotpath.screen import format_ns, format_rate
 
@@ -69,7 +69,7 @@ def _cards(report: BacktestReport) -> str:
             f"{len(report.trades):,} in all",
             "",
         ),
-        ("traded", money_text(money.traded_value), f"{report.orders['fills']:,} fills", ""),
+        ("traded", short(money.traded_value / MICROS), f"{report.orders['fills']:,} fills", ""),
         ("slippage", money_text(money.slippage, signed=True), f"{money.slippage_ppm:+,.1f} ppm of what was traded", ""),
         ("orders", f"{report.orders['new']:,}", f"{report.orders['refused']:,} refused by risk", ""),
         ("messages", f"{report.messages:,}", f"{rate} a second" if rate else "", ""),
@@ -149,7 +149,7 @@ def _trades(report: BacktestReport) -> str:
             "aside" if trade.open else "",
             [
                 escape(trade.symbol), trade.side, day_time(trade.begin_ns),
-                format_ns(max(0, trade.end_ns - trade.begin_ns)), f"{trade.lots_max:,}", trade.entry, trade.exit,
+                held_text(trade.end_ns - trade.begin_ns), f"{trade.lots_max:,}", trade.entry, trade.exit,
                 money_text(trade.fees), _signed(trade.net), "open" if trade.open else "",
             ],
         )

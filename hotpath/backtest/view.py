@@ -133,6 +133,16 @@ def day_time(time_ns: int) -> str:
     return time_of_day(time_ns % DAY_NS)[:8]
 
 
+def held_text(span_ns: int) -> str:
+    """How long a trade lasted: "350 ms", "12.4 s", "29 min 48 s", "9 h 20 min"."""
+    seconds = max(0, span_ns) // 10**9
+    if seconds < 60:
+        return format_ns(max(0, span_ns))
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
 def _orders(report: BacktestReport) -> Table:
     orders = report.orders
     table = Table.grid(padding=(0, 1, 0, 0))
@@ -177,7 +187,7 @@ def _trades(report: BacktestReport) -> Table:
         style = "green" if trade.net > 0 else "red" if trade.net < 0 else ""
         table.add_row(
             f" {trade.symbol}{' (open)' if trade.open else ''}", trade.side, day_time(trade.begin_ns),
-            format_ns(max(0, trade.end_ns - trade.begin_ns)), f"{trade.lots_max:,}", trade.entry, trade.exit,
+            held_text(trade.end_ns - trade.begin_ns), f"{trade.lots_max:,}", trade.entry, trade.exit,
             money_text(trade.fees), Text(money_text(trade.net, signed=True), style),
         )  # fmt: skip
     if len(report.trades) > ROWS:
