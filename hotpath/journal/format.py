@@ -170,6 +170,21 @@ def segment_path(folder: Path, ring: str, first_sequence: int) -> Path:
     return folder / f"{ring}.{first_sequence:012d}.events"
 
 
+def segment_files(folder: Path) -> dict[str, dict[int, Path]]:
+    """The segments of each ring by first sequence; a packed one gives way to what it was made of."""
+    found: dict[str, dict[int, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        match = SEGMENT.fullmatch(path.name)
+        if match is not None:
+            found.setdefault(match[1], {}).setdefault(int(match[2]), path)
+    return found
+
+
+def ring_files(folder: Path, ring: str) -> list[Path]:
+    """The segments of one ring, in order."""
+    return [path for _, path in sorted(segment_files(folder).get(ring, {}).items())]
+
+
 def chain_path(segment: Path) -> Path:
     """The chain file of a segment, compressed or not."""
     return segment.with_name(segment.name.removesuffix(".zst").removesuffix(".events") + ".chain")

@@ -33,12 +33,13 @@ from hotpath.journal.format import END_FILE, INSTRUMENTS_FILE, RUN_FILE, End, ev
 from hotpath.journal.keeper import MILLISECOND_NS, POLICY, Keeper, Packer
 from hotpath.journal.writer import MIB, RingWriter, Sizes, sync_folder
 from hotpath.run_file import read_run_file
-from hotpath.topology import CLOCK_SEGMENT, Ring, side_segment
+from hotpath.topology import CLOCK_SEGMENT, STAGES, Ring, page_segment, side_segment
 
 BATCH = 4096
 IDLE_SECONDS = 0.001
 TELL_SECONDS = 0.05
 NO_CPU = 0xFFFFFFFF
+ORPHAN_SECONDS = 10.0  # that a journal whose supervisor is dead waits for the stages to end
 FAILED = 74  # EX_IOERR: the disk refused
 OWNER_ONLY = 0o077  # umask: an order flow is nobody else's to read
 
@@ -92,6 +93,7 @@ class JournalProcess:
         resumes = _is_of(run_path, folder)
         if not resumes:
             refuse_earlier_recording(folder)
+        self._mapped: list[segments.Segment] = []  # a pointer into one does not keep it
         self.run, self.spec = read_run_file(run_path)
         host.stand_aside(self.spec.placement)
         self.config = self.spec.config.journal
@@ -108,6 +110,8 @@ class JournalProcess:
         for writer in self.writers:
             writer.resume()
             self.beat()
+        self._stay_until = 0.0  # once it is told to stop
+        self._stages = [self._attach(page_segment(stage), lib.SEGMENT_STAGE).cast("stage_page *") for stage in STAGES]
         self.resumed = sum(writer.events for writer in self.writers)
         self.logs = [
             RingLog(self.spec, ring, writer, run_epoch=self.run.run_epoch)
@@ -117,7 +121,9 @@ class JournalProcess:
         self.packer = Packer(folder, journal_root(self.spec.config), self.config)
 
     def _attach(self, segment: str, kind: int, *, writable: bool = False) -> segments.Segment:
-        return segments.attach(self.spec.name, segment, kind, writable=writable, run_epoch=self.run.run_epoch)
+        mapped = segments.attach(self.spec.name, segment, kind, writable=writable, run_epoch=self.run.run_epoch)
+        self._mapped.append(mapped)
+        return mapped
 
     def _begin_folder(self, run_path: Path) -> None:
         """What the run's processes agreed on, on the disk before the first event."""
@@ -136,7 +142,7 @@ class JournalProcess:
         lib.stage_announce(self.page, lib.STAGE_READY, os.getpid(), NO_CPU)
         told = time.monotonic()
         batch = self.config.sync == "batch"
-        while not _told_to_stop:
+        while not _told_to_stop or self._orphaned():
             count = self.round(sync=batch)
             if not count:
                 time.sleep(IDLE_SECONDS)
@@ -146,6 +152,16 @@ class JournalProcess:
             if time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
                 self.tell()
+
+    def _orphaned(self) -> bool:
+        """Whether it was not the supervisor that told it to stop, but its death: then stages still cancel orders.
+
+        A supervisor tells the journal after the last of them has ended.
+        """
+        self._stay_until = self._stay_until or time.monotonic() + ORPHAN_SECONDS
+        return time.monotonic() < self._stay_until and any(
+            segments.process_start_time(int(page.pid)) is not None for page in self._stages
+        )
 
     def round(self, *, sync: bool) -> int:
         """One look at every ring; returns how many events were written."""

@@ -153,15 +153,16 @@ class Journal:
     # ---- what it holds -------------------------------------------------------------------------------
 
     def refresh(self) -> bool:
-        """Look for what was written since the last look; True when anything was."""
+        """Look for what was written since the last look; True when anything was, the end included."""
         ended = self._read_end()  # before the segments: what is there at the end is all
-        known = {segment.first for segments in self._segments.values() for segment in segments}
-        fresh = False
+        fresh = ended is not None and self.end is None
         for ring, paths in _listed(self.folder, self._without).items():
+            if not paths:
+                continue
             segments = self._segments.setdefault(ring, [])
             fresh |= self._refresh_ring(segments, paths)
         self.end = ended
-        return fresh or len(known) != sum(map(len, self._segments.values()))
+        return fresh
 
     def _read_end(self) -> End | None:
         try:
@@ -272,10 +273,12 @@ class Journal:
 
 
 def _listed(folder: Path, without: Collection[str]) -> dict[str, dict[int, Path]]:
-    """The segments of each ring by first sequence; a compressed one gives way to what it was made of."""
-    found: dict[str, dict[int, Path]] = {}
-    for path in sorted(folder.iterdir()):
-        match = layout.SEGMENT.fullmatch(path.name)
-        if match is not None and path.name not in without and path.stat().st_size >= HEAD_BYTES:
-            found.setdefault(match[1], {}).setdefault(int(match[2]), path)
-    return found
+    """The segments of each ring by first sequence; those that are not yet whole enough to have a head are left out."""
+    return {
+        ring: {
+            first: path
+            for first, path in paths.items()
+            if path.name not in without and path.stat().st_size >= HEAD_BYTES
+        }
+        for ring, paths in layout.segment_files(folder).items()
+    }

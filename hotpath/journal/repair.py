@@ -35,8 +35,13 @@ class RingRepair:
 def repair(folder: Path, *, cut_damage: bool = False) -> dict[str, RingRepair]:
     """Cut every ring after its valid prefix and write the end. Raises JournalError when a run still writes it,
     when it is whole, or when it is damaged and nobody said to cut there."""
-    verdict = verify(folder)
     refuse_live(folder)
+    return close_at_last_good(folder, cut_damage=cut_damage)
+
+
+def close_at_last_good(folder: Path, *, cut_damage: bool = False) -> dict[str, RingRepair]:
+    """The same of a folder that surely nobody writes."""
+    verdict = verify(folder)
     if verdict.ended and not verdict.damaged:
         raise JournalError(f"{folder}: is whole: there is nothing to repair")
     if verdict.damaged and not cut_damage:
@@ -69,7 +74,7 @@ def refuse_live(folder: Path) -> None:
 
 
 def _run_epoch(folder: Path, ring: str) -> int:
-    for path in sorted(folder.glob(f"{ring}.[0-9]*.events*")):
+    for path in layout.ring_files(folder, ring):
         return layout.read_head(path).run_epoch
     return 0
 
@@ -78,7 +83,7 @@ def _cut(folder: Path, ring: str, events: int) -> tuple[int, int]:
     """Keep the first `events` good records and move everything after them aside: bytes, and whole segments."""
     left, cut_bytes, aside = events, 0, 0
     broken = False
-    for path in sorted(folder.glob(f"{ring}.[0-9]*.events*")):
+    for path in layout.ring_files(folder, ring):
         held = 0 if broken else _records(path)
         keep = min(held, left)
         if broken or (keep < held and path.suffix == ".zst") or not _has_head(path):

@@ -18,7 +18,7 @@ from hotpath.config import JournalConfig
 from hotpath.errors import JournalError
 from hotpath.journal import format as layout
 from hotpath.journal.compression import packed
-from hotpath.journal.format import END_FILE, HEAD_BYTES, RECORD_BYTES, RUN_FILE, SEGMENT
+from hotpath.journal.format import END_FILE, HEAD_BYTES, RECORD_BYTES, RUN_FILE
 from hotpath.journal.writer import sync_folder
 
 DAY_NS = 86_400 * 10**9
@@ -27,13 +27,9 @@ MIB = 1 << 20
 
 def closed_segments(folder: Path) -> Iterator[Path]:
     """Those of one run that nobody writes any more and that are not packed yet."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        match = SEGMENT.fullmatch(path.name)
-        if match is not None:
-            found.setdefault(match[1], []).append(path)
     ended = (folder / END_FILE).exists()
-    for paths in found.values():
+    for ring in layout.segment_files(folder):
+        paths = layout.ring_files(folder, ring)
         yield from (path for path in (paths if ended else paths[:-1]) if path.suffix != ".zst")
 
 

@@ -82,7 +82,7 @@ def verify(folder: Path, *, progress: Callable[[int], None] = lambda _bytes: Non
         found = verdict.rings.setdefault(ring, RingVerdict())
         _verify_ring(journal, ring, found, progress)
     for ring, end in (journal.end.rings if journal.end else {}).items():
-        found = verdict.rings.setdefault(ring, RingVerdict())
+        found = verdict.rings.setdefault(ring, RingVerdict(chain=layout.chain_seed(folder, ring).hex()))
         _compare_end(ring, end, found)
     return verdict
 
@@ -90,13 +90,12 @@ def verify(folder: Path, *, progress: Callable[[int], None] = lambda _bytes: Non
 def _open(folder: Path) -> tuple[Journal, list[Finding]]:
     """The journal without the segments whose heads cannot be read, and what is wrong with those."""
     broken = []
-    for path in sorted(folder.glob("*.events*")):
-        try:
-            layout.read_head(path)
-        except JournalError as error:
-            match = layout.SEGMENT.fullmatch(path.name)
-            if match is not None:
-                broken.append(Finding(match[1], path.name, str(error).removeprefix(f"{path}: ")))
+    for ring, paths in layout.segment_files(folder).items():
+        for path in paths.values():
+            try:
+                layout.read_head(path)
+            except JournalError as error:
+                broken.append(Finding(ring, path.name, str(error).removeprefix(f"{path}: ")))
     return Journal(folder, without={finding.file for finding in broken}), broken
 
 

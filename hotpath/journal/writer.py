@@ -239,7 +239,7 @@ class RingWriter:
     def resume(self) -> None:
         """Go on after the valid prefix of what lies in the folder. Raises JournalError when it is broken."""
         self._spare.unlink(missing_ok=True)
-        paths = sorted(self.folder.glob(f"{self.ring}.[0-9]*.events*"))
+        paths = layout.ring_files(self.folder, self.ring)
         for path in paths:
             head = layout.read_head(path)
             if head.run_epoch != self._run_epoch:
