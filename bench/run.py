@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Shown
 
-from bench import book, coprocess, durability, flat_out, kernel, path, ring, strategies, tap, wire
+from bench import book, coprocess, durability, flat_out, journal, kernel, path, ring, strategies, tap, wire
 from bench.harness import BenchError, Finding, Options, Size, default_options, fingerprint, write_records
 
 Bench = Callable[[Options], Finding]
@@ -32,6 +32,7 @@ BENCHES: dict[str, Bench] = {
     "strategies": strategies.run,
     "tap": tap.run,
     "durability": durability.run,
+    "journal": journal.run,
     "coprocess": coprocess.run,
 }
 

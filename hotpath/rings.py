@@ -120,12 +120,9 @@ class RingWriter:
         batch = np.ascontiguousarray(np.atleast_1d(events))
         size = batch.dtype.itemsize
         source = ffi.cast("uint8_t *", ffi.from_buffer(batch))
-        for index in range(len(batch)):
-            status = lib.ring_publish(self.c, source + index * size, size)
-            if status == lib.RING_FULL:
-                return index
-            _check(status, f"ring {self.name}: an event of {size} bytes")
-        return len(batch)
+        if size > 1 << self.c.slot_shift:
+            _check(lib.RING_BAD_SIZE, f"ring {self.name}: an event of {size} bytes")
+        return int(lib.ring_publish_batch(self.c, source, size, len(batch)))
 
 
 class RingReader:

@@ -81,6 +81,9 @@ uint64_t ring_room(ring_writer *writer);
 /* Claim, copy `size` bytes over the slot but its stamp, commit: RING_OK, RING_FULL or RING_BAD_SIZE. */
 int ring_publish(ring_writer *writer, const void *event, uint32_t size);
 
+/* The same for `count` events of `size` bytes that lie one after the other: how many found room. */
+uint64_t ring_publish_batch(ring_writer *writer, const void *events, uint32_t size, uint64_t count);
+
 /* Gating: the event at the reader's position, or NULL. Valid until ring_release. */
 const void *ring_front(const ring_reader *reader);
 /* Gating: how many consecutive events stand from the reader's position, at most `max`. */

@@ -97,6 +97,13 @@ int ring_publish(ring_writer *writer, const void *event, uint32_t size) {
     return RING_OK;
 }
 
+uint64_t ring_publish_batch(ring_writer *writer, const void *events, uint32_t size, uint64_t count) {
+    const uint8_t *event = events;
+    uint64_t done = 0;
+    while (done < count && ring_publish(writer, event + done * size, size) == RING_OK) done++;
+    return done;
+}
+
 const void *ring_front(const ring_reader *reader) { return ring_front_inline(reader); }
 uint64_t ring_available(const ring_reader *reader, uint64_t max) { return ring_available_inline(reader, max); }
 const void *ring_at(const ring_reader *reader, uint64_t ahead) { return ring_at_inline(reader, ahead); }
