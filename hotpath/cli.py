@@ -581,8 +581,11 @@ def adjust_carry(
     from hotpath.config import load_config
     from hotpath.ledger.asking import user_name
     from hotpath.ledger.carry import carry
+    from hotpath.supervisor import EngineName
 
-    kept = carry(load_config(config), journal, who=who or user_name())
+    engine = load_config(config)
+    with EngineName(engine):  # while it runs, what it holds is not yet what it held
+        kept = carry(engine, journal, who=who or user_name())
     lines = [f"adjustment {each.id}: {each.symbol} {each.quantity_lots:+,} lots" for each in kept]
     _report({"adjustments": msgspec.to_builtins(kept)}, "\n".join(lines) or "it ended flat", json=json)
 

@@ -80,6 +80,7 @@ class EngineConfig(Section, frozen=True):
     on_crash: Literal["recover", "end"] = (
         "recover"  # a stage's process died: rebuild it from the journal, or end killed
     )
+    opening: Literal["flat", "carry"] = "flat"  # carry: begin with what the last journaled run held at its end
     restarts_max: WholeInt = 5  # of each process of the path, and of each strategy that may be
     hang_ms: Milliseconds = 5000  # a process without a heartbeat for so long counts as hung
 

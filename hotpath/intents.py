@@ -115,6 +115,11 @@ class IntentFile:
         page = self._page_view()
         page["next_expected_sequence"] = min(sequence, int(page["next_expected_sequence"][0]))
 
+    def expect_from(self, *, sequence: int) -> None:
+        """Let the next gateway publish the venue's messages from this one on; before it opens the file."""
+        self._page_view()["next_expected_sequence"] = sequence
+        self.sync()
+
     def _page_view(self) -> npt.NDArray[Any]:
         return np.frombuffer(self.mapping, dtype_of("intent_page"), 1, HEADER_SIZE)
 

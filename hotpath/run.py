@@ -13,6 +13,7 @@ from hotpath.config import Config, load_config
 from hotpath.errors import HotpathError
 from hotpath.history.sampler import RunSampler, runs_folder
 from hotpath.latch import clear_latch
+from hotpath.ledger.carry import open_with_last
 from hotpath.recordings import keep_intents
 from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
@@ -74,6 +75,7 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
     spec = live_spec(config, journal=options.record is not None or config.journal.enabled)
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
+    open_with_last(config, trading_day=spec.trading_day)
     reports: list[RunReport] = []
     states: dict[str, str] = {}
     sampler = RunSampler(spec, runs_folder(spec))

@@ -625,14 +625,15 @@ int gateway_turn(gateway *self, const turn_plan *plan) {
     uint64_t before = self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN];
     /* Orders first: nobody should wait while a venue of paper follows the market. They take effect by their
      * own time, after every market event up to it, so the venue sees no difference. */
-    if (self->cmd.next < plan->input_sequence[GATEWAY_INPUT_CMD]) {
+    int ordered = self->cmd.next < plan->input_sequence[GATEWAY_INPUT_CMD];
+    if (ordered) {
         commands_drain(self, plan);
         records_release(self);
     }
     if (self->paper) gateway_paper_market(self, plan);
     if (self->socket) gateway_serve(self, plan);
     if (self->paper) gateway_paper_serve(self, plan);
-    if (self->adjust.cursor) adjustments_drain(self);
+    if (!ordered && self->adjust.cursor) adjustments_drain(self); /* people can wait for a turn without orders */
     kill_serve(self, plan);
     if (!self->config.replay) mode_publish(self);
     if (self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN] == before) return 0;

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
+from ffi import lib
 from hotpath.config import Config
 from hotpath.errors import AdjustmentError
-from hotpath.intents import read_intents
+from hotpath.intents import open_intents
 from hotpath.journal import Journal, journal_root
 from hotpath.journal.format import RUN_FILE
 from hotpath.ledger.adjustments import Adjustment, AdjustmentFile, Applied, adjustments_path, new_adjustment
 from hotpath.ledger.fees import FeeBook
 from hotpath.ledger.fold import Ledger
 from hotpath.ledger.marks import Marks
-from hotpath.runs import day_number, load_instruments, trading_day
 from hotpath.stages import intents_path
+
+SESSION_NAME_BYTES = 16
 
 
 def fold_journal(journal: Journal) -> Ledger:
@@ -42,11 +43,16 @@ def last_marks(journal: Journal) -> Marks:
     return marks
 
 
+def runs_of(config: Config) -> list[Path]:
+    """The journals of an engine, the oldest first."""
+    root = journal_root(config)
+    folders = [path.parent for path in root.glob(f"*-*/{RUN_FILE}")] if root.is_dir() else []
+    return sorted(folders, key=lambda folder: int(folder.name.rpartition("-")[2]))
+
+
 def last_run(config: Config) -> Path | None:
     """The journal of the engine's last run; None when there is none."""
-    root = journal_root(config)
-    folders = [path.parent for path in root.glob(f"*/{RUN_FILE}")] if root.is_dir() else []
-    return max(folders, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    return next(reversed(runs_of(config)), None)
 
 
 def carry(config: Config, folder: Path | None = None, *, who: str, why: str = "") -> list[Adjustment]:
@@ -60,11 +66,10 @@ def carry(config: Config, folder: Path | None = None, *, who: str, why: str = ""
     journal = Journal(chosen)
     epoch = int(journal.run.run_epoch)
     file = AdjustmentFile(adjustments_path(config))
-    if any(each.carried_from == epoch for each in file.all()):
+    if _carried(config, epoch):
         raise AdjustmentError(
             f"{chosen}: its positions were carried over before", next_step="hotpath adjust list CONFIG"
         )
-    _refuse_what_is_told_again(config, journal)
     ledger = fold_journal(journal)
     symbols = [symbol.decode() for symbol in journal.instruments["symbol"].tolist()]
     reached = set(journal.events("adjust")["id"].tolist())
@@ -88,26 +93,57 @@ def carry(config: Config, folder: Path | None = None, *, who: str, why: str = ""
     return file.ask(entries) if entries else []
 
 
-def _day_now(config: Config) -> int:
-    calendar = load_instruments(config).calendar_named(config.engine.calendar)
-    return day_number(trading_day(config, calendar, time.time_ns()))
-
-
-def _refuse_what_is_told_again(config: Config, journal: Journal) -> None:
-    """A venue's stream that the next gateway hears from the beginning would count the day's executions twice."""
-    numbers = journal.events("exec")["session_sequence"]
-    last = int(numbers.max()) if len(numbers) else 0
-    path = intents_path(config)
-    if config.gateway.kind == "paper" or not last:
+def open_with_last(config: Config, *, trading_day: int) -> None:
+    """For a run that is about to begin: carry the last one over where the configuration says so, and where it was
+    carried over, hear from the venue what its journal does not have, and nothing that it has. `trading_day`: yyyymmdd.
+    """
+    folder = last_run(config)
+    if folder is None:
         return
-    expected = last + 1
-    if path.exists():
-        with read_intents(path) as file:
-            expected = int(file.page()["next_expected_sequence"])
-            if not file.same_boot and int(file.page()["trading_day"]) == _day_now(config):
-                expected = 1  # hotpath/power_loss.py: the next run asks for all of it
-    if expected <= last:
-        raise AdjustmentError(
-            f"{journal.folder}: the venue will tell its executions again from message {expected} on (it told {last})",
-            next_step="start the run without carrying: the venue's own stream gives the positions back",
-        )
+    journal = Journal(folder)
+    carried = _carried(config, int(journal.run.run_epoch))
+    if config.engine.opening != "carry" and not carried:
+        return
+    if config.gateway.kind != "paper" and int(journal.run.trading_day) == trading_day:
+        align_stream(config, trading_day=trading_day)
+    if not carried:
+        carry(config, folder, who="engine.opening")
+
+
+def _carried(config: Config, epoch: int) -> bool:
+    return any(each.carried_from == epoch for each in AdjustmentFile(adjustments_path(config)).all())
+
+
+def align_stream(config: Config, *, trading_day: int) -> None:
+    """Let the gateway publish what the venue told after the last execution of the day that is journaled: what died in
+    a ring with everything around it, before it was written down, comes again. Raises AdjustmentError where it cannot
+    be known that both speak of one session."""
+    session, last = _last_told(config, trading_day=trading_day)
+    path = intents_path(config)
+    with open_intents(path, capacity=config.gateway.intents_max, trading_day=trading_day) as file:
+        if session and session_tag(bytes(file.page()["session"])) != session:
+            raise AdjustmentError(
+                f"{path}: is of another venue session than the journal: nobody knows what will be told again",
+                next_step="begin with engine.opening = \"flat\": the venue's own stream gives the day's positions back",
+            )
+        file.expect_from(sequence=last + 1)
+
+
+def _last_told(config: Config, *, trading_day: int) -> tuple[int, int]:
+    """Session and number of the day's last execution that is journaled; zeros where there is none."""
+    for folder in reversed(runs_of(config)):
+        journal = Journal(folder)
+        if int(journal.run.trading_day) != trading_day:
+            break
+        events = journal.events("exec")
+        numbered = events[events["session_sequence"] != 0]
+        if len(numbered):
+            session = int(numbered["session"][-1])
+            return session, int(numbered["session_sequence"][numbered["session"] == session].max())
+    return 0, 0
+
+
+def session_tag(name: bytes) -> int:
+    """The number by which executions name their session (gateway_reports.c)."""
+    padded = name.ljust(SESSION_NAME_BYTES, b"\0")
+    return int(lib.digest_bytes(0, padded, len(padded))) % (2**16 - 1) + 1

@@ -16,16 +16,19 @@ from sqlalchemy import URL, text
 from ffi import lib
 from hotctl.projection.database import Database, database_url
 from hotctl.projection.projector import Projector, read_status
-from hotpath.config import Config, FeeConfig
+from hotpath.config import Config, FeeConfig, ReconcileConfig
 from hotpath.errors import AdjustmentError
 from hotpath.journal import Journal
 from hotpath.ledger import Ledger, Marks
 from hotpath.ledger.adjustments import AdjustmentFile, adjustments_path, new_adjustment
 from hotpath.ledger.carry import carry, fold_journal, last_marks, last_run
+from hotpath.reconcile.status import read_status as reconciled
+from hotpath.reconcile.status import status_path
 from hotpath.recordings import replay_recording
+from hotpath.venues.config import AccountConfig
 from tests.support.busy import busy_config, file_feed
 from tests.support.databases import Cluster, dump
-from tests.support.engines import EngineProcess, alive, children_of, until
+from tests.support.engines import EngineProcess, alive, children_of, engine_config, until, venue
 from tests.support.synthetic import write_synthetic_day
 
 
@@ -192,6 +195,51 @@ def test_trading_goes_on_while_the_database_is_killed_locked_and_restarted(
         assert dump(database) == dump(quiet)
 
 
+def test_everything_killed_at_once_goes_on_with_the_venues_position(tmp_path: Path, engine: str) -> None:
+    """Twice: every process of a live engine dies in the middle, and the next run carries over and hears the rest."""
+    accounts = [AccountConfig(username="DEMO", drop_copy="DEMODC")]
+    quick = {"cooldown_ms": 20, "order_life_ms": 400, "style": "join"}
+    with venue(tmp_path, accounts=accounts) as running:
+        config = engine_config(engine, running, tmp_path, topology="fused", busy=busy_config(signal=quick))
+        replace = msgspec.structs.replace
+        config = replace(
+            config,
+            engine=replace(config.engine, opening="carry"),
+            journal=replace(config.journal, enabled=True),
+            reconcile=ReconcileConfig(username="DEMODC", password_file=config.gateway.password_file, interval_s=1),
+        )
+        held: dict[int, int] = {}
+        for last in (False, False, True):
+            process = EngineProcess(config, tmp_path, "--arm", "--clear-kill", "the test goes on")
+            try:
+                process.wait_trading(fills=4)
+                if last:
+                    process.signal()
+                    assert process.wait() == 0, process.errors()
+                else:
+                    family = psutil.Process(process.process.pid)
+                    for each in [*family.children(recursive=True), family]:
+                        os.kill(each.pid, signal.SIGKILL)
+                    process.wait()
+            finally:
+                process.close()
+            folder = last_run(config)
+            assert folder is not None
+            journal = Journal(folder)
+            opening = journal.events("adjust")
+            opening = opening[opening["id"] != 0]  # others hold an instrument
+            told = dict(zip(opening["header"]["instrument"].tolist(), opening["quantity_lots"].tolist(), strict=True))
+            assert told == held
+            ledger = fold_journal(journal)
+            held = {index: position.lots for index, position in ledger.positions.items() if position.lots}
+        status = reconciled(status_path(config), config.engine.name)
+        symbols = [symbol.decode() for symbol in journal.instruments["symbol"].tolist()]
+    assert {symbols[index]: lots for index, lots in held.items()} == {
+        symbol: lots for symbol, lots in status.there.items() if lots
+    }
+    assert not status.breaks
+
+
 def fresh_database(folder: Path) -> Database:
     """An empty one beside it."""
     return Database(URL.create("sqlite", database=str(folder / "fresh.db")))
@@ -199,31 +247,6 @@ def fresh_database(folder: Path) -> Database:
 
 def signed(word: int) -> int:
     return word - 2**64 if word >= 2**63 else word
-
-
-def test_engine_begins_with_what_the_run_before_it_held(day: Path, tmp_path: Path, engine: str) -> None:
-    config = ledger_config(day, tmp_path, engine)
-    config = msgspec.structs.replace(config, projection=msgspec.structs.replace(config.projection, enabled=False))
-    say(config, symbols_of(config)[0], 123, cost=1_000_000)
-    ends: list[dict[int, int]] = []
-    for _ in range(2):
-        process = EngineProcess(config, tmp_path, "--arm")
-        try:
-            until(lambda: process.count("gateway", "fills") >= 3, "3 fills")  # noqa: B023
-            process.signal()
-            assert process.wait() == 0, process.errors()
-        finally:
-            process.close()
-        folder = last_run(config)
-        assert folder is not None
-        journal = Journal(folder)
-        opening = journal.events("adjust")
-        if ends:
-            told = dict(zip(opening["header"]["instrument"].tolist(), opening["quantity_lots"].tolist(), strict=True))
-            assert told == ends[-1]
-        ledger = fold_journal(journal)
-        ends.append({index: position.lots for index, position in ledger.positions.items() if position.lots})
-        carry(config, who="test")
 
 
 def test_adjustment_is_told_once_though_the_gateway_dies(day: Path, tmp_path: Path, engine: str) -> None:
