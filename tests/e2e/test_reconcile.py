@@ -9,7 +9,7 @@ import signal
 import socket
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import psutil
@@ -20,8 +20,9 @@ from hotpath.cli import app
 from hotpath.config import Config, JournalConfig, ReconcileConfig
 from hotpath.demo import RunningSimulator
 from hotpath.intents import read_intents
-from hotpath.ledger.carry import carry
+from hotpath.ledger.carry import carry, last_run
 from hotpath.reconcile.status import ReconcileStatus, read_status, status_path
+from hotpath.recordings import replay_recording
 from hotpath.stages import intents_path
 from hotpath.venues.config import AccountConfig
 from tests.support.busy import busy_config
@@ -29,6 +30,7 @@ from tests.support.engines import EngineProcess, engine_config, until, venue, wi
 
 BUSY: dict[str, Any] = {"cooldown_ms": 20, "order_life_ms": 400, "style": "join"}
 ACCOUNTS = [AccountConfig(username="DEMO", drop_copy="DEMODC")]
+LOSSES = [("process", "ouch50"), ("power", "ouch50"), ("process", "ouch42"), ("power", "ouch42")]
 BOOT_ID = slice(56, 72)  # of the segment header
 
 
@@ -76,7 +78,7 @@ def test_a_day_on_which_both_sides_agree(tmp_path: Path, engine: str) -> None:
 def test_a_break_holds_its_instrument_until_a_person_clears_it(tmp_path: Path, engine: str) -> None:
     with venue(tmp_path, accounts=ACCOUNTS, control_port=0) as running:
         symbol = running.ready["symbols"][3]
-        config = config_for(engine, running, tmp_path)
+        config = msgspec.structs.replace(config_for(engine, running, tmp_path), journal=JournalConfig())
         process = EngineProcess(config, tmp_path, "--arm")
         path = str(tmp_path / "engine.toml")
         try:
@@ -88,11 +90,11 @@ def test_a_break_holds_its_instrument_until_a_person_clears_it(tmp_path: Path, e
             until(lambda: process.count("risk", "reject_mode"), "an order that the hold refuses")
             shown = CliRunner().invoke(app, ["reconcile", path])
             assert shown.exit_code == 1 and f"BREAK {symbol}" in shown.output and "differs" in shown.output
-            again = CliRunner().invoke(app, ["reconcile", path, "--clear", symbol, "--reason", "too early"])
+            too_early = CliRunner().invoke(app, ["reconcile", path, "--clear", symbol, "--reason", "too early"])
             until(lambda: len(status_of(config).cleared) == 1 and status_of(config).breaks, "it is found again")
             tell_venue(running, command="plant", account="DEMO", symbol=symbol, lots=-77)
             settled = CliRunner().invoke(app, ["reconcile", path, "--clear", symbol, "--reason", "the venue's error"])
-            assert settled.exit_code == 0, (settled.output, again.output)
+            assert settled.exit_code == 0, (settled.output, too_early.output)
             compared = status_of(config).comparisons
             until(lambda: status_of(config).comparisons > compared + 1, "two more comparisons")
             assert not status_of(config).breaks
@@ -104,6 +106,10 @@ def test_a_break_holds_its_instrument_until_a_person_clears_it(tmp_path: Path, e
     assert [each.cleared_reason for each in status_of(config).cleared] == ["too early", "the venue's error"]
     assert any(f"BREAK in {symbol}" in notice and "may only be reduced" in notice for notice in notices)
     assert any(f"{symbol} is released" in notice for notice in notices)
+    folder = last_run(config)
+    assert folder is not None
+    again = replay_recording(folder)
+    assert again.same and again.orders_replayed, again.mismatches
 
 
 def kill_whole(process: EngineProcess) -> None:
@@ -143,11 +149,14 @@ def test_an_engine_killed_whole_loses_no_fill(tmp_path: Path, engine: str) -> No
     assert status.state == "ended" and not status.breaks and status.here == status.there
 
 
-@pytest.mark.parametrize("durability", ["process", "power"] if os.environ.get("HOTPATH_SOAK") else ["process"])
-def test_after_a_power_loss_the_venue_is_asked_before_arming(tmp_path: Path, engine: str, durability: str) -> None:
+@pytest.mark.parametrize(("durability", "protocol"), LOSSES if os.environ.get("HOTPATH_SOAK") else LOSSES[:1])
+def test_after_a_power_loss_the_venue_is_asked_before_arming(
+    tmp_path: Path, engine: str, durability: str, protocol: Literal["ouch50", "ouch42"]
+) -> None:
     """Everything of the engine dies at once; of the intent file some pages are lost, and the boot is another one."""
-    with venue(tmp_path, accounts=ACCOUNTS) as running:
-        config = config_for(engine, running, tmp_path, durability=durability)
+    accounts = [msgspec.structs.replace(ACCOUNTS[0], protocol=protocol)]
+    with venue(tmp_path, accounts=accounts) as running:
+        config = config_for(engine, running, tmp_path, durability=durability, kind=protocol)
         process = EngineProcess(config, tmp_path, "--arm")
         try:
             process.wait_trading(fills=3)
@@ -178,10 +187,11 @@ def test_after_a_power_loss_the_venue_is_asked_before_arming(tmp_path: Path, eng
     assert gateway["unmatched"] == 0 and bool(gateway["adopted"]) == (durability == "process")
     assert gateway["fills"] == running.summary["fills"] == status.matched, "no fill is lost"
     sent = [frame for frame in wire_orders(tmp_path / "tap") if frame[3:4] in (b"O", b"U")]
-    offset = {b"O": 4, b"U": 8}
-    refs = Counter(frame[offset[frame[3:4]] :][:4] for frame in sent)
+    size = 4 if protocol == "ouch50" else 14  # of a user_ref, or of a token; a replacement has its target's before it
+    refs = Counter(frame[4 if frame[3:4] == b"O" else 4 + size :][:size] for frame in sent)
     assert max(refs.values()) == 1 and running.summary["ignored_in"] == 0, "no order left twice"
-    names = Counter(frame[34:48] if frame[3:4] == b"O" else frame[27:41] for frame in sent)
-    assert max(names.values()) == 1
+    if protocol == "ouch50":
+        names = Counter(frame[34:48] if frame[3:4] == b"O" else frame[27:41] for frame in sent)
+        assert max(names.values()) == 1
     with read_intents(path) as file:
         assert file.last_order_id > 0
