@@ -59,8 +59,9 @@ static void instrument_rows(measuring *m) {
         return;
     }
     uint32_t state = m->state->trading_state;
-    int trades = state == STATE_TRADING || (state == STATE_UNKNOWN && !m->gate->require_trading_state);
-    row(m, REJECT_NOT_TRADING, UNIT_CODE, RELATION_EQUAL, state, STATE_TRADING, !trades);
+    if (state == STATE_UNKNOWN && !m->gate->require_trading_state)
+        row_not_asked(m, REJECT_NOT_TRADING, UNIT_CODE, RELATION_EQUAL, state, STATE_TRADING);
+    else row(m, REJECT_NOT_TRADING, UNIT_CODE, RELATION_EQUAL, state, STATE_TRADING, state != STATE_TRADING);
 }
 
 /* ---- the price it is held against ------------------------------------------------------------------ */

@@ -120,11 +120,12 @@ class Teller:
             notes=self.notes,
         )
         market = self._cause_sequence("norm")
-        if market is not None:
-            story.market = self._market(market)
+        seen = market if market is not None else self._answered()
+        if seen is not None:
+            story.market = self._market(seen)
         story.request = self._request()
         story.signal = self._signal()
-        if story.request is None and market is not None and int(self.intent["header"]["cause_input"]) == lib.INPUT_NORM:
+        if market is not None:
             self._opinion(story, market)
         story.risk = self._risk()
         story.wire = self._wire()
@@ -140,6 +141,18 @@ class Teller:
         header = self.intent["header"]
         wanted = {"norm": lib.INPUT_NORM, "intake": lib.INPUT_INTAKE}[ring]
         return int(header["cause_sequence"]) if int(header["cause_input"]) == wanted else None
+
+    def _answered(self) -> int | None:
+        """The market event that a seat says its request answers; None where it does not say, or nobody asked."""
+        intake = self._cause_sequence("intake")
+        if intake is None:
+            return None
+        header = self._event("intake", intake)["header"]
+        said = int(header["cause_sequence"])
+        if int(header["cause_input"]) != lib.INPUT_NORM or said >= self.journal.next("norm"):
+            return None
+        about = int(self._event("norm", said)["header"]["instrument"])
+        return said if about == self.instrument else None
 
     def _headline(self) -> str:
         kind = type_words()[int(self.intent["header"]["type"])]
@@ -475,7 +488,7 @@ class Teller:
 
         signal = self.intent["header"]
         t0 = int(signal["ingress_time_ns"])
-        if story.market is not None:
+        if story.market is not None and story.request is None:
             norm = self._event("norm", story.market.norm_sequence)["header"]
             raw = self._event("raw", story.market.raw_sequence)["header"]
             hop(

@@ -40,7 +40,8 @@ def test_measures_say_value_and_threshold_of_each_limit() -> None:
     assert rows[lib.REJECT_ORDER_VALUE][0].value == value
     assert rows[lib.REJECT_OPEN_ORDERS][0].value == 1
     assert rows[lib.REJECT_COLLAR][0].value == 0, "the price is the reference's"
-    assert all(row.outcome == lib.OUTCOME_PASSES for each in rows.values() for row in each)
+    asked = [row for reason, each in rows.items() if reason != lib.REJECT_NOT_TRADING for row in each]
+    assert all(row.outcome == lib.OUTCOME_PASSES for row in asked)
 
 
 def test_measures_go_on_behind_the_check_that_refuses() -> None:
@@ -78,3 +79,11 @@ def test_cancel_is_asked_for_its_order_alone() -> None:
     rows = rows_of(gate, type=lib.SIGNAL_CANCEL, target_order_id=order, quantity_lots=0)
     assert set(rows) == {lib.REJECT_UNKNOWN_ORDER, lib.REJECT_DUPLICATE}
     assert rows[lib.REJECT_UNKNOWN_ORDER][0].outcome == lib.OUTCOME_PASSES
+
+
+def test_trading_state_that_need_not_be_known_is_not_asked() -> None:
+    gate = DrivenGate()
+    gate.market()
+    assert rows_of(gate)[lib.REJECT_NOT_TRADING][0].outcome == lib.OUTCOME_NOT_ASKED
+    gate.gate.require_trading_state = 1
+    assert rows_of(gate)[lib.REJECT_NOT_TRADING][0].outcome == lib.OUTCOME_REFUSES
