@@ -498,9 +498,21 @@ def rebuild_stages(stages: ProcessStages, past: Past, phases: Phases) -> int:
         seats = images["signal"].seats if "signal" in images else SeatTraces()
         past.follow("intake", seats)
         resume_seats(stages, seats)
+    if stages.gateway != ffi.NULL and stages.gateway.paper != ffi.NULL:
+        _rebuild_paper(stages.gateway, past, beat)
     phases.end(lib.RESTART_RESUME)
     for page in pages:
         page.restart_ns = phases.spans
         page.restart_turns = turns
         page.restarts += 1
     return turns
+
+
+def _rebuild_paper(gateway: Any, past: Past, beat: Callable[[], None]) -> None:
+    """Give a paper venue the market up to where its predecessor had followed it."""
+    begin, end = 0, int(gateway.norm.next)
+    while begin < end:
+        events = np.ascontiguousarray(past.chunk("norm", begin, min(end, begin + CHUNK)))
+        lib.rebuild_paper(gateway.paper, ffi.cast("norm_event *", events.ctypes.data), len(events))
+        begin += len(events)
+        beat()

@@ -409,6 +409,10 @@ class Supervisor:
         if (alone or self._can_rebuild(child)) and child.restarts < limit:
             if not alone:
                 self._set_aside(child)
+            elif (
+                self.spec.config.gateway.kind == "paper"
+            ):  # a venue without a memory of its own: the market is replayed
+                child.rebuilds, child.noticed_ns = self._can_rebuild(child), self._now_ns()
             delay = child.restart_later()
             self.notices.append(f"{what}; restart {child.restarts} of {limit} in {delay:g} s")
             return None

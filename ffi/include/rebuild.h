@@ -13,6 +13,7 @@
 #pragma once
 #include "layout.h"
 #include "feed.h"
+#include "paper.h"
 #include "risk.h"
 #include "signal_stage.h"
 #include "stage.h"
@@ -63,6 +64,10 @@ void rebuild_line(line *line, const uint8_t *session, uint64_t expected, uint64_
 /* A seat as its last events in `intake` left it: its attachment, whether it was cut off (and why) or left in order,
  * and the first of its requests that was not passed on. */
 void rebuild_seat(seat *seat, uint32_t attach_epoch, uint32_t state, uint32_t reason, uint64_t request_next, uint64_t now_ns);
+
+/* The market that a paper venue has missed, as recorded: its copy of the book is then the market's own, without the
+ * orders that died with it and with what they took. */
+void rebuild_paper(paper *paper, const norm_event *events, uint64_t count);
 
 /* A book, or the tables of seats, as another process's memory of the same configuration held them: all but what
  * points into memory or belongs to the front end. 0 when the image cannot be one. */

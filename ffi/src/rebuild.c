@@ -154,6 +154,14 @@ void rebuild_seat(seat *seat, uint32_t attach_epoch, uint32_t state, uint32_t re
     if (state == SEAT_TAKEN) __atomic_store_n(&seat->page->attach_epoch, attach_epoch, __ATOMIC_RELEASE);
 }
 
+void rebuild_paper(paper *paper, const norm_event *events, uint64_t count) {
+    exec_event report;
+    for (uint64_t i = 0; i < count; i++) {
+        while (paper_market(paper, &events[i]) != PAPER_OK)
+            if (!paper_poll(paper, &report)) return; /* cannot be: it has no orders to tell of */
+    }
+}
+
 /* ---- images --------------------------------------------------------------------------------------- */
 
 int rebuild_book(book *self, const void *image, uint64_t bytes) {

@@ -110,10 +110,11 @@ def world(tmp_path: Path, engine: str) -> Iterator[World]:
     day = write_synthetic_day(tmp_path / "day.itch", messages=MESSAGES)
     options = ReplayOptions(config_path=busy_config_file(tmp_path), topology="fused", engine_name=engine)
     spec = replay_spec(day, options, state_dir=tmp_path)
-    feed = msgspec.structs.replace(spec.config.feed, pace="rate", rate_per_second=100_000)
-    spec = dataclasses.replace(
-        spec, lockstep=False, journal=True, config=msgspec.structs.replace(spec.config, feed=feed)
-    )
+    small = {"orders_max": 1 << 14, "levels_max": 1 << 13}
+    feed = msgspec.structs.replace(spec.config.feed, pace="rate", rate_per_second=100_000, **small)
+    gateway = msgspec.structs.replace(spec.config.gateway, intents_max=4096)
+    config = msgspec.structs.replace(spec.config, feed=feed, gateway=gateway)
+    spec = dataclasses.replace(spec, lockstep=False, journal=True, config=config)
     with engine_memory(spec) as memory:
         stages = ProcessStages(spec, spec.placement.places[0], run_epoch=memory.run_epoch)
         lib.control_arm(memory.control, memory.control.kill_epoch)
