@@ -85,10 +85,7 @@ def unstored(evidence: Evidence) -> None:
 
 
 def _edit(evidence: Evidence, ring: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    path = evidence.folder / "recording" / f"{ring}.events"
-    events = np.array(evidence.events(ring))
-    path.unlink()  # it is mapped
-    change(events).tofile(path)
+    evidence.doctored[ring] = change(np.array(evidence.events(ring)))
 
 
 def lost_fill(evidence: Evidence) -> None:
@@ -165,7 +162,9 @@ def planted(evidence: Evidence, name: str) -> list[str]:
     """What the oracle says of a run into which a failure was planted, and without it: nothing else may differ."""
     folder = evidence.folder.with_name(f"{evidence.folder.name}-{name}")
     shutil.copytree(evidence.folder, folder)
-    doctored = replace(evidence, folder=folder, report=msgspec.json.decode(msgspec.json.encode(evidence.report)))
+    doctored = replace(
+        evidence, folder=folder, report=msgspec.json.decode(msgspec.json.encode(evidence.report)), doctored={}
+    )
     PLANTS[name](doctored)
     fresh = replace(doctored)  # nothing that was read before the change
     try:
