@@ -105,9 +105,10 @@ class IntentFile:
         page["promise"] = wanted
         self.sync()
 
-    def number_from(self, *, user_ref: int) -> None:
-        """Give out no number below; before a gateway opens the file."""
+    def number_from(self, *, user_ref: int, session: bytes = b"") -> None:
+        """Give out no number below, in this venue session if one is named; before a gateway opens the file."""
         page = self._page_view()
+        page["session"] = session
         page["next_user_ref"] = max(user_ref, int(page["next_user_ref"][0]))
 
     def hear_from(self, sequence: int) -> None:

@@ -53,6 +53,7 @@ class Aftermath:
     last_order_id: int = 0  # seen anywhere
     last_user_ref: int = 0
     strategy_epoch: int = -1  # seen anywhere; -1: none
+    session: bytes = b""  # that the gateway was in; empty where it cannot be told
 
     @property
     def doubtful(self) -> bool:
@@ -77,7 +78,7 @@ def look_back(path: Path, *, trading_day: int, note: DayNote | None) -> Aftermat
     if int(page["promise"]) == lib.INTENT_PROMISE_POWER:
         return _keep(path, every)
     reason = "the machine went down: pages of the intent file may be missing"
-    return _set_aside(path, _seen(every, "set aside", reason), note)
+    return _set_aside(path, _seen(every, "set aside", reason), note, session=bytes(page["session"]))
 
 
 def take_up(path: Path, *, capacity: int, trading_day: int, note: DayNote | None) -> Aftermath:
@@ -85,7 +86,7 @@ def take_up(path: Path, *, capacity: int, trading_day: int, note: DayNote | None
     found = look_back(path, trading_day=trading_day, note=note)
     if found.found in ("set aside", "lost"):
         with open_intents(path, capacity=capacity, trading_day=trading_day) as file:
-            file.number_from(user_ref=found.last_user_ref + 1)
+            file.number_from(user_ref=found.last_user_ref + 1, session=found.session)
             file.sync()
     return found
 
@@ -163,7 +164,7 @@ def _keep(path: Path, every: npt.NDArray[Any]) -> Aftermath:
     )
 
 
-def _set_aside(path: Path, seen: Aftermath, note: DayNote | None) -> Aftermath:
+def _set_aside(path: Path, seen: Aftermath, note: DayNote | None, *, session: bytes) -> Aftermath:
     number = 1
     while (aside := path.with_name(f"{path.name}.lost-{number}")).exists():
         number += 1
@@ -178,6 +179,7 @@ def _set_aside(path: Path, seen: Aftermath, note: DayNote | None) -> Aftermath:
         last_order_id=last_order_id,
         last_user_ref=seen.last_user_ref,
         strategy_epoch=epoch,
+        session=session,
     )
 
 

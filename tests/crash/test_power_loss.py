@@ -208,6 +208,7 @@ def test_every_image_of_the_file_is_recovered_from(tmp_path: Path, durability: s
                 boot.recover()
                 check(boot)
                 kinds.add(boot.found.found)
+                assert boot.venue.logins[0][16:26].strip() in (b"", b"DAY"), "the session that it was in"
                 if durability == "power":
                     assert boot.world.counter("ADOPTED") == 0, "an order left that was not on disk"
             finally:
