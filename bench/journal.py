@@ -34,7 +34,7 @@ from bench.paired import Counts, counts_of, p99_ratio
 from bench.path import INSTRUMENTS, fused_spec, warm_messages
 from ffi import lib
 from ffi.dtypes import dtype_of
-from hotpath.config import JournalConfig
+from hotpath.config import JournalConfig, RingsConfig
 from hotpath.engine import EngineMemory, EngineSpec, engine_memory
 from hotpath.journal import Journal
 from hotpath.journal.verify import verify
@@ -66,16 +66,17 @@ def run(options: Options) -> Finding:
 def measure_path(options: Options, finding: Finding) -> None:
     """Two engines in turns."""
     pairs = options.pick(smoke=2, quick=20, full=40)
-    messages = max(int(RATE * pairs * 5 * (SLICE_NS + SETTLE_NS) / 1e9 * 1.1), 40_000)
+    messages = max(int(RATE * pairs * 5 * (SLICE_NS + SETTLE_NS) / 1e9 * 1.6), 40_000)
     measured: dict[str, list[Counts]] = {name: [] for pair in PAIRS for name in pair}
     with scratch() as folder, ExitStack() as stack:
         plain, kept = (stack.enter_context(fused_engine(spec)) for spec in specs(folder, options, messages=messages))
         journal = stack.enter_context(journal_of(kept.memory, folder / "journal", options))
         busy = stack.enter_context(beside(["-c", "while True: pass"], options))
         stack.enter_context(pinned(options.engine_cpu))
-        plain.warm_up(warm_messages(messages))
-        kept.warm_up(warm_messages(messages))
-        paused = {id(engine): engine.pause() for engine in (plain, kept)}
+        paused = {}
+        for engine in (plain, kept):
+            engine.warm_up(warm_messages(messages))
+            paused[id(engine)] = engine.pause()
         for process in (journal, busy):
             process.send_signal(signal.SIGSTOP)
         for turn in range(pairs):
@@ -96,6 +97,8 @@ def measure_path(options: Options, finding: Finding) -> None:
         "control: a busy neighbour": ("idle", "busy"),
         "control: nothing, twice": ("still", "still again"),
     }.items():
+        if not all(counts.any() for name in (without, with_it) for counts in measured[name]):
+            raise BenchError(f"{label}: a slice without an order: the engine halted, or its feed came to its end")
         ratio = p99_ratio(measured[without], measured[with_it])
         spans = [ns_text(ratio.p99_without_ns), ns_text(ratio.p99_with_ns)]
         table.rows.append([label, *spans, f"{ratio.ratio:.3f}", f"{ratio.upper:.3f}"])
@@ -112,8 +115,10 @@ def specs(folder: Path, options: Options, *, messages: int) -> tuple[EngineSpec,
     plain = fused_spec(folder_name=str(folder), name="bench-plain", options=options, messages=messages, rate=RATE)
     config = plain.config
     engine = msgspec.structs.replace(config.engine, name="bench-kept", state_dir=str(folder / "kept"))
+    rings = msgspec.structs.replace(config.rings, ctl=RingsConfig().ctl)  # a full one halts: as in production
     (folder / "kept").mkdir()
-    return plain, dataclasses.replace(plain, config=msgspec.structs.replace(config, engine=engine), journal=True)
+    kept = msgspec.structs.replace(config, engine=engine, rings=rings)
+    return plain, dataclasses.replace(plain, config=kept, journal=True)
 
 
 def slice_of(engine: FusedEngine, neighbour: subprocess.Popen[Any] | None, paused: dict[int, int]) -> Counts:

@@ -281,6 +281,26 @@ def evidence(
     )
 
 
+@app.command()
+def restore(
+    copy: Annotated[Path, typer.Argument(help="Folder of a run, as hotpath journal receive keeps it.")],
+    config: Annotated[Path, typer.Argument(help="TOML file of the engine that shall go on.")],
+    source: Annotated[Path | None, typer.Option(help="What is left of the original: says what the copy lacks.")] = None,
+    json: Json = False,
+) -> None:
+    """Make an engine ready to start from the copy of its journal: check, close, number on; say what is lost.
+
+    The run that follows takes the venue's word for every order of the day before it may be armed.
+    """
+    import msgspec
+
+    from hotpath.journal.restore import restore as bring_back
+    from hotpath.journal.restore import restored_text
+
+    restored = bring_back(copy, config, source=source)
+    _report(msgspec.to_builtins(restored), restored_text(restored, config), json=json)
+
+
 @app.command("new-strategy")
 def new_strategy(
     name: Annotated[str, typer.Argument(help="Of the folder, the file and the class: small letters, digits and _.")],

@@ -126,6 +126,57 @@ def pack(folder: Folder, json: Json = False) -> None:
     _report({"folder": str(folder), "shrank_bytes": shrank}, f"{folder}: {shrank >> 20:,} MiB less", json=json)
 
 
+Certificate = Annotated[Path | None, typer.Option("--cert", help="TLS: this side's certificate (PEM).")]
+Key = Annotated[Path | None, typer.Option("--key", help="TLS: its key.")]
+Authority = Annotated[Path | None, typer.Option("--ca", help="TLS: whose signature the other side must show.")]
+
+
+@app.command()
+def ship(
+    folder: Folder,
+    to: Annotated[str, typer.Argument(help="HOST:PORT of hotpath journal receive.")],
+    follow: Annotated[bool, typer.Option(help="Go on until the run has ended.")] = True,
+    alert_seconds: Annotated[float, typer.Option(min=0.1, help="Lag at which to say so.")] = 5.0,
+    cert: Certificate = None,
+    key: Key = None,
+    ca: Authority = None,
+    json: Json = False,
+) -> None:
+    """Copy a run's journal to another disk as it grows; a lost connection is made again and goes on where it was.
+
+    The lag stands in FOLDER/ship.json, and is told when it passes --alert-seconds. Without TLS only to this machine.
+    """
+    import dataclasses
+
+    from hotpath.journal.ship import Peer, Shipper, parse_address
+
+    peer = Peer(*parse_address(to), certificate=cert, key=key, authority=ca)
+    peer.refuse_open()
+    lag = Shipper(folder, peer, alert_seconds=alert_seconds).run(follow=follow)
+    text = f"{folder}: shipped {lag.shipped_bytes:,} bytes; at worst {lag.longest_seconds:.3f} s behind"
+    _report(dataclasses.asdict(lag), text, json=json)
+
+
+@app.command()
+def receive(
+    root: Annotated[Path, typer.Argument(help="Folder of the copies, one a run.")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 is any.")] = "127.0.0.1:26480",
+    cert: Certificate = None,
+    key: Key = None,
+    ca: Authority = None,
+) -> None:
+    """Take copies of growing journals until Ctrl-C. A piece is acknowledged when it is on this disk."""
+    from hotpath.journal.receive import Receiver
+    from hotpath.journal.ship import Peer, parse_address
+
+    receiver = Receiver(root, Peer(*parse_address(listen), certificate=cert, key=key, authority=ca))
+    print(f"listening on port {receiver.port}", flush=True)
+    try:
+        receiver.serve()
+    except KeyboardInterrupt:
+        receiver.close()
+
+
 @app.command()
 def export(
     folder: Folder,

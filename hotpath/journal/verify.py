@@ -20,6 +20,7 @@ from hotpath.journal import format as layout
 from hotpath.journal.format import BLOCK_RECORDS, HEAD_BYTES, RECORD_BYTES, RingEnd
 from hotpath.journal.reader import Journal, Segment
 
+PAGE_BYTES = 4096  # what a loss of power leaves whole or not at all
 READ_BYTES = 256 * layout.BLOCK_BYTES
 
 
@@ -148,7 +149,7 @@ class _Walk:
 
     def run(self, chain: bytes) -> bytes:
         """Every record and every block; returns the last value of the chain."""
-        covered = int(self._entries["count"].sum())
+        covered = 0 if self._torn else int(self._entries["count"].sum())
         for data in self._pieces():
             self._progress(len(data))
             records = len(data) // RECORD_BYTES
@@ -160,11 +161,11 @@ class _Walk:
             self.good += good
             if good < records or len(data) % RECORD_BYTES:
                 self.stopped = True
-                self._explain(memoryview(data)[good * RECORD_BYTES :], first + good, covered)
+                self._explain(memoryview(data)[good * RECORD_BYTES :], first + good)
                 break
         if self.good < covered and not self.stopped:
             self._report(f"{covered} records stand in the chain, {self.good} are left")
-        elif self._checked < len(self._entries) and not self.stopped:
+        elif self._checked < len(self._entries) and not self.stopped and not self._torn:
             self._report("the chain has entries of records that are not there")
         return chain
 
@@ -196,6 +197,8 @@ class _Walk:
             return value
         entry = self._entries[self._checked]
         self._checked += 1
+        if self._torn and int(entry["count"]) > count:
+            return value  # synced before its records were
         if int(entry["first_sequence"]) != first or int(entry["count"]) > count:
             self._report(f"block {self._checked - 1} of the chain is {entry['first_sequence']}+{entry['count']}")
         elif int(entry["count"]) < count:
@@ -206,7 +209,7 @@ class _Walk:
             self._report(f"block of sequence {first}: its chain value does not follow from the one before")
         return value
 
-    def _explain(self, rest: memoryview, first: int, covered: int) -> None:
+    def _explain(self, rest: memoryview, first: int) -> None:
         """The record of sequence `first` is not good: torn by a crash, or damaged?"""
         if not np.frombuffer(rest, np.uint8).any():
             if not self._torn:
@@ -214,8 +217,12 @@ class _Walk:
             return
         records = len(rest) // RECORD_BYTES
         later = int(lib.journal_count_valid(ffi.from_buffer(rest), first, records))
-        if self._torn and not later and self.good >= covered:
+        place = (first - self._segment.first) * RECORD_BYTES % PAGE_BYTES
+        unwritten = not np.frombuffer(rest[: PAGE_BYTES - place], np.uint8).any()
+        if self._torn and not later:
             self._report(f"torn at {first}: the record was being written", torn=True)
+        elif self._torn and unwritten:
+            self._report(f"torn at {first}: its page was not yet on the disk, {later:,} later records were", torn=True)
         else:
             self._report(f"record {first} is damaged; {later:,} good ones follow it in its piece")
 

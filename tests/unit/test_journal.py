@@ -197,6 +197,24 @@ def test_torn_end_is_no_damage_and_is_not_read(tmp_path: Path) -> None:
         assert not verify(folder).damaged
 
 
+def test_pages_that_a_loss_of_power_kept_from_the_disk_are_no_damage(tmp_path: Path) -> None:
+    """Any of the last pages missing, the chain there or not: what is read ends before the first of them."""
+    folder = make_folder(tmp_path / "journal")
+    writer = RingWriter(folder, "norm", run_epoch=RUN_EPOCH, sizes=SMALL)
+    writer.append(random_events("norm", 1300), 0)
+    path = layout.segment_path(folder, "norm", 512)
+    whole = path.read_bytes()
+    chain = layout.chain_path(path).read_bytes()
+    for page in (1, 7, 16, 20, 24):
+        for entries in (len(chain), 0):
+            path.write_bytes(whole[: page * 4096] + bytes(4096) + whole[(page + 1) * 4096 :])
+            layout.chain_path(path).write_bytes(chain[:entries])
+            assert not verify(folder).damaged, (page, verify(folder).findings)
+            assert Journal(folder).next("norm") == min(512 + (page - 1) * 32, 1300)
+    path.write_bytes(whole[: 7 * 4096] + b"\x01" + whole[7 * 4096 + 1 :])
+    assert verify(folder).damaged, "a page that was there and changed"
+
+
 # ---- disk and time ---------------------------------------------------------------------------------------
 
 
