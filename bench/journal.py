@@ -71,12 +71,12 @@ def measure_path(options: Options, finding: Finding) -> None:
     with scratch() as folder, ExitStack() as stack:
         plain, kept = (stack.enter_context(fused_engine(spec)) for spec in specs(folder, options, messages=messages))
         journal = stack.enter_context(journal_of(kept.memory, folder / "journal", options))
-        busy = stack.enter_context(beside(["-c", "while True: pass"], options))
         stack.enter_context(pinned(options.engine_cpu))
         paused = {}
         for engine in (plain, kept):
             engine.warm_up(warm_messages(messages))
             paused[id(engine)] = engine.pause()
+        busy = stack.enter_context(beside(["-c", "while True: pass"], options))
         for process in (journal, busy):
             process.send_signal(signal.SIGSTOP)
         for turn in range(pairs):
