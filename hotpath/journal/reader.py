@@ -128,7 +128,10 @@ class Journal:
         try:
             return msgspec.json.decode(path.read_bytes(), type=RunFile)
         except (OSError, msgspec.MsgspecError) as error:
-            raise JournalError(f"{path}: cannot be read by this release: {error}") from None
+            raise JournalError(
+                f"{path}: cannot be read by this release: {error}",
+                next_step="damaged, or of a later release: hotpath journal verify FOLDER says what stands",
+            ) from None
 
     @cached_property
     def instruments(self) -> npt.NDArray[Any]:

@@ -127,13 +127,13 @@ def test_inspect_says_how_much_of_a_truncated_capture_is_whole(tmp_path: Path) -
     assert "of a message cut short" in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize(("text", "said"), [(None, "run.json: no such file"), ("{", "truncated"), ("[]", "array")])
+@pytest.mark.parametrize(("text", "said"), [(None, "holds no journal"), ("{", "truncated"), ("[]", "array")])
 def test_folder_that_is_no_recording(text: str | None, said: str, tmp_path: Path) -> None:
     folder = tmp_path / "recording"
     folder.mkdir()
     if text is not None:
         (folder / "run.json").write_text(text)
-    refused(hotpath("replay", folder, folder=tmp_path), DATA, "not a whole recording", said, step="run --record")
+    refused(hotpath("replay", folder, folder=tmp_path), DATA, "recording", said, step="hotpath journal")
 
 
 # ---- reference data ------------------------------------------------------------------------------------

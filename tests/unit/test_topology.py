@@ -81,7 +81,7 @@ def test_every_ring_has_one_writer_known_readers_and_a_capacity(paper: bool, jou
     table = ring_table(paper=paper, journal=journal)
     assert len({ring.name for ring in table}) == len(table)
     for ring in table:
-        assert ring.writer in STAGES
+        assert ring.writer in (*STAGES, "supervisor")
         assert set(ring.gating + ring.observers) <= {*STAGES, *(["journal"] if journal else [])}
         assert not set(ring.gating) & set(ring.observers)
         assert ring.capacity(RingsConfig()) >= 64
