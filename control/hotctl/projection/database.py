@@ -10,6 +10,7 @@ a process that hangs. No message holds the secret.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,9 @@ def database_url(config: Config) -> URL:
             )
         url = url.set(password=os.environ[variable])
     return url
+
+
+_MIGRATING = threading.Lock()  # alembic keeps what it works on in a module: one migration at a time in a process
 
 
 class Database:
@@ -162,6 +166,10 @@ class Database:
         """Bring the tables to this release's; refuse a later release's."""
         if self.dialect == POSTGRESQL:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": LOCKED_NAMES})
+        with _MIGRATING:
+            self._upgrade(connection)
+
+    def _upgrade(self, connection: Connection) -> None:
         config = alembic.config.Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
