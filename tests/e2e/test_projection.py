@@ -284,6 +284,23 @@ def test_two_projectors_at_once_project_each_event_once(config: Config, tmp_path
     assert_exact(config, projectors[0].database, tmp_path)
 
 
+def test_what_another_commits_is_seen_whole_or_not_at_all(config: Config) -> None:
+    run = TradingJournal(config, seed=7)
+    run.grow(20)
+    run.end()
+    Projector.of(config).catch_up()
+    looking, writing = (Database(database_url(config)) for _ in range(2))
+    count = text("SELECT count(*) FROM projection_offsets")
+    with looking.transaction(snapshot=True) as connection:
+        before = connection.execute(count).scalar()
+        try:
+            with writing.transaction() as other:
+                other.execute(text("DELETE FROM projection_offsets"))
+        except DatabaseDownError:
+            assert looking.path is not None, "only SQLite lets nobody else write meanwhile"
+        assert before and connection.execute(count).scalar() == before
+
+
 def test_snapshot_on_demand_outlives_a_rebuild(config: Config) -> None:
     run = TradingJournal(config, seed=2)
     run.grow(60)

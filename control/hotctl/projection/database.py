@@ -115,11 +115,17 @@ class Database:
         return (found.st_dev, found.st_ino) != self._file
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, snapshot: bool = False) -> Iterator[Connection]:
         """One transaction, committed when the block ends well. Raises DatabaseDownError for whatever the database
-        or the way to it does wrong; whether the commit came through is then not known."""
+        or the way to it does wrong; whether the commit came through is then not known.
+
+        `snapshot`: every table is seen as it was at one instant, whoever commits meanwhile. SQLite does no other.
+        """
         try:
-            with self._open().begin() as connection:
+            engine = self._open()
+            if snapshot and self.dialect == POSTGRESQL:
+                engine = engine.execution_options(isolation_level="REPEATABLE READ")
+            with engine.begin() as connection:
                 yield connection
         except PoolTimeoutError:
             raise DatabaseDownError(f"{self.shown}: no connection is free") from None

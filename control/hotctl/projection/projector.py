@@ -94,7 +94,7 @@ class Projector:
             return False
         try:
             if not self._loaded:
-                with self.database.transaction() as connection:
+                with self.database.transaction(snapshot=True) as connection:  # of another's commit all or nothing
                     run.load(connection)
                 self._loaded = True
             moved = self._project(run)
