@@ -2,6 +2,7 @@
 #include "rebuild.h"
 #include "book_state.h"
 #include "id_map_inline.h"
+#include "retell.h"
 #include "ring_inline.h"
 #include <string.h>
 
@@ -60,17 +61,6 @@ static int inputs_fill(rebuild *self, const turn_plan *plan) {
     return 1;
 }
 
-static void plan_of(const turn_event *record, turn_plan *plan) {
-    plan->now_ns = record->header.origin_time_ns;
-    memcpy(plan->input_sequence, record->input_sequence, sizeof plan->input_sequence);
-    plan->kill_epoch = record->kill_epoch;
-    plan->limits_version = record->limits_version;
-    plan->model_generation = record->model_generation;
-    plan->weights_version = record->weights_version;
-    plan->mode = record->mode;
-    plan->killed = record->killed;
-}
-
 static int is_as_recorded(const rebuild *self, const turn_event *record) {
     const stage_context *stage = context(self);
     return stage->turn == record->turn && stage->digest == record->digest && output_next(self) == record->output_sequence;
@@ -81,7 +71,7 @@ int rebuild_run(rebuild *self, uint64_t turns_max) {
         if (run == turns_max) return REBUILD_PAUSED;
         const turn_event *record = &self->turns[self->turn];
         turn_plan plan;
-        plan_of(record, &plan);
+        retell_plan(record, &plan);
         if (!inputs_fill(self, &plan)) return REBUILD_HUNGRY;
         turn_run(self, &plan);
         if (context(self)->page->error != STAGE_ERROR_NONE) return REBUILD_BROKEN;
