@@ -96,6 +96,7 @@ class RingsConfig(Section, frozen=True):
     exec: Capacity = 16384
     reject: Capacity = 4096
     adjust: Capacity = 256  # what people say of positions
+    changes: Capacity = 4096  # of the limits, line by line
     intake: Capacity = 4096  # checked requests of all seats
     seat_orders: Capacity = 1024  # requests of each seat
     seat_reports: Capacity = 4096  # to each seat

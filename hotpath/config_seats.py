@@ -13,7 +13,20 @@ if TYPE_CHECKING:
 SEATS_MAX = 16  # lib.SEATS_MAX: the configuration is read without the extension
 # Readers and rings: no seat may bear such a name.
 SEGMENT_WORDS = frozenset(
-    ["signal", "risk", "gateway", "feed", "journal", "tap", "ingress", "reject", "reconcile", "adjust", "projector"]
+    [
+        "signal",
+        "risk",
+        "gateway",
+        "feed",
+        "journal",
+        "tap",
+        "ingress",
+        "reject",
+        "reconcile",
+        "adjust",
+        "changes",
+        "projector",
+    ]
 )
 
 

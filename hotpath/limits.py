@@ -51,11 +51,25 @@ def publish_limits(segment: Segment, risk: RiskConfig, symbols: list[str]) -> in
     base = ffi.sizeof("limits_page")
     for index in range(2):
         page.copy_offset[index] = base + index * copy_bytes(len(symbols))
+    version = int(page.generation) + 1
+    publish_copy(segment, limits_copy(risk, symbols, version=version))
+    return version
+
+
+def publish_copy(segment: Segment, copy: bytes | bytearray) -> None:
+    """Put a whole copy, checksummed, in force. Its version need not be the page's generation."""
+    page = segment.cast("limits_page *")
     generation = page.generation + 1
-    copy = segment.cast("limits_header *", HEADER_SIZE + page.copy_offset[generation & 1])
-    _fill_copy(copy, risk, symbols, version=generation)
+    target = segment.cast("uint8_t *", HEADER_SIZE + page.copy_offset[generation & 1])
+    ffi.memmove(target, copy, len(copy))
     lib.limits_publish(page, generation)
-    return int(generation)
+
+
+def current_copy(segment: Segment, size: int) -> bytes:
+    """The bytes of the copy in force, as its one writer sees them."""
+    page = segment.cast("limits_page *")
+    source = segment.cast("uint8_t *", HEADER_SIZE + page.copy_offset[page.generation & 1])
+    return bytes(ffi.buffer(source, size))
 
 
 def limits_copy(risk: RiskConfig, symbols: list[str], *, version: int) -> bytearray:

@@ -31,6 +31,9 @@ from hotpath.engine import READ_NOTHING_MORE, EngineMemory, EngineSpec, engine_m
 from hotpath.errors import CaptureError
 from hotpath.journal import Journal
 from hotpath.journal.format import END_FILE
+from hotpath.limits import publish_copy
+from hotpath.limits_log import RING as CHANGES
+from hotpath.limits_log import LimitsHistory, first_limits, spans_of
 from hotpath.rings import RingWriter
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.states import kept_states, states_of
@@ -135,6 +138,14 @@ class Replayer:
         self.published = dict.fromkeys(GIVEN, 0)
         self.turns = {stage: np.ascontiguousarray(recording.events(f"{stage}.ctl")) for stage in STAGES}
         self.firsts = {stage: np.flatnonzero(turns["turn"] == 1).tolist() for stage, turns in self.turns.items()}
+        self.limits = LimitsHistory(
+            first_limits(recording.run.config.risk, memory.spec.symbols),
+            lambda begin, end: recording.journal.events(CHANGES, begin, end),
+            lambda: recording.journal.next(CHANGES),
+        )
+        self._limits_page = memory.segments["limits"]
+        self._limits_version = self.limits.version
+        self._limits_ends = np.array([end for _, end in spans_of(self.turns["risk"])])
         self.done = dict.fromkeys(STAGES, 0)
         self.mismatches: list[Mismatch] = []
         self.intents = recording.order_records()
@@ -165,6 +176,8 @@ class Replayer:
                     self._finish_cut_turn()
                 target.stage.turn = target.stage.digest = 0
             end = next((first for first in self.firsts[stage] if first > begin), len(turns))
+            if stage == "risk":
+                end = min(end, self._show_limits(begin))
             chosen = turns[begin:end]
             count = int(
                 lib.retell_turns(
@@ -179,6 +192,14 @@ class Replayer:
             if begin + count < end:
                 break
         return self.done[stage] > before
+
+    def _show_limits(self, turn: int) -> int:
+        """Put in force what risk decided by in this turn; returns up to which one that holds. Raises JournalError."""
+        version = int(self.turns["risk"]["limits_version"][turn])
+        if version != self._limits_version:
+            publish_copy(self._limits_page, self.limits.at(version))
+            self._limits_version = version
+        return int(self._limits_ends[np.searchsorted(self._limits_ends, turn, side="right")])
 
     def _give(self, stage: str) -> None:
         """Fill the recorded rings that this stage reads, as far as they have room."""

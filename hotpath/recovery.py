@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,18 @@ from ffi import ffi, lib
 from ffi.dtypes import dtype_of, enum_names
 from hotpath import segments
 from hotpath.engine import SLOT_SIZE, EngineSpec, huge_memory
-from hotpath.errors import RecoveryError
+from hotpath.errors import JournalError, RecoveryError
 from hotpath.front_ends import RawTrace, SeatTraces, resume_feed, resume_seats
 from hotpath.journal import Journal, event_type
+from hotpath.limits_log import RING as CHANGES
+from hotpath.limits_log import LimitsHistory, PrivateLimits, first_limits, spans_of
 from hotpath.rings import CURSOR_BYTES
 from hotpath.stage_images import StageImage, make_image, newest_image, restore_image
 from hotpath.stages import ProcessStages
 from hotpath.topology import reports_ring
 
 CHUNK = 1 << 16  # events read at a time
+NEVER_LOOKED = 2**64 - 1  # at a page of limits
 TURNS_BETWEEN_BEATS = 1 << 16
 PATIENCE_SECONDS = 5.0  # for the journal to write what a ring no longer holds, and for a reader to make room
 WAIT_SECONDS = 0.001
@@ -130,6 +134,11 @@ class Past:
             time.sleep(WAIT_SECONDS)
             self._journal.refresh()
 
+    def limits(self) -> LimitsHistory:
+        """Every version of the run's limits, from the first on."""
+        first = first_limits(self._spec.config.risk, self._spec.symbols)
+        return LimitsHistory(first, partial(self.chunk, CHANGES), partial(self.head, CHANGES))
+
     def follow(self, ring: str, trace: RawTrace | SeatTraces) -> None:
         """Take a trace up to the last event of its ring."""
         head = self.head(ring)
@@ -219,6 +228,7 @@ class StageRebuild:
         self._given: dict[int, npt.NDArray[Any]] = {}  # recorded events that C reads from
         self._shadow_pages: list[Any] = []
         self._seat_pages: list[Any] = []
+        self._limits: PrivateLimits | None = None
         if stage != "signal" or self._stage.seats == ffi.NULL:
             return
         self._seats = self._stage.seats
@@ -256,11 +266,29 @@ class StageRebuild:
             output.private.bind_writer(ffi.addressof(output.writer), gated=False)
         if self.name == "risk":
             self._stage.gate.counter = self._page.counter
+            self._limits = PrivateLimits(self._past.limits())
+            self._live_limits = self._stage.limits
+            self._look_at_limits(self._limits.page)
         for index, page in enumerate(self._seat_pages):
             shadow = ffi.new("seat_page *", page[0])
             shadow.refused = shadow.reports = shadow.reports_lost = 0
             self._seats.seat[index].page = shadow
             self._shadow_pages.append(shadow)
+
+    def _look_at_limits(self, page: Any) -> None:
+        """Let risk find its limits there, as if it had never looked."""
+        self._stage.limits = page
+        self._stage.limits_generation = NEVER_LOOKED
+        self._stage.limits_waiting = 0
+
+    def _show_limits(self, version: int) -> None:
+        """Those by which the next turns decided. Raises RecoveryError when they are not on record."""
+        if self._limits is None:
+            return
+        try:
+            self._limits.show(version)
+        except JournalError as error:
+            raise RecoveryError(f"risk: {error}") from None
 
     def take_image(self, image: StageImage) -> None:
         """Begin with the state that a snapshot holds. Raises RecoveryError."""
@@ -286,9 +314,11 @@ class StageRebuild:
         total = self._past.head(ring)
         while self.turns < total:
             records = np.ascontiguousarray(self._past.chunk(ring, self.turns, min(total, self.turns + CHUNK)))
-            self._c.turns = ffi.cast("turn_event *", records.ctypes.data)
-            self._c.turn, self._c.turn_count = 0, len(records)
-            self._run(lambda: lib.rebuild_run(self._c, TURNS_BETWEEN_BEATS), records)
+            self._c.turns, self._c.turn = ffi.cast("turn_event *", records.ctypes.data), 0
+            for begin, end in spans_of(records) if self._limits is not None else [(0, len(records))]:
+                self._show_limits(int(records["limits_version"][begin]))
+                self._c.turn_count = end
+                self._run(lambda: lib.rebuild_run(self._c, TURNS_BETWEEN_BEATS), records)
             self.turns += len(records)
 
     def _run(self, run: Callable[[], int], records: npt.NDArray[Any]) -> None:
@@ -329,6 +359,7 @@ class StageRebuild:
         plan = ffi.addressof(self._live_page, "plan")
         cut = self._left_traces()
         if cut:
+            self._show_limits(int(plan.limits_version))
             self._run(lambda: lib.rebuild_cut_turn(self._c, plan), np.empty(0))
             if int(self._context.turn) != self.turns + 1:
                 raise RecoveryError(f"{self.name}: turn {self.turns + 1} left traces, and its plan makes none")
@@ -410,6 +441,7 @@ class StageRebuild:
         self._context.page = page
         if self.name == "risk":
             self._stage.gate.counter = page.counter
+            self._look_at_limits(self._live_limits)
         for index, (seat_page, shadow) in enumerate(zip(self._seat_pages, self._shadow_pages, strict=True)):
             seat = self._seats.seat[index]
             seat.page = seat_page

@@ -137,6 +137,7 @@ def ring_table(
             "reject", "risk", ("signal", *beside), look, "count it; the strategy gives the order up by its time limit"
         ),
         Ring("adjust", "supervisor", ("gateway", *beside), (), "the rest waits in its file"),
+        Ring("changes", "supervisor", beside, (), "the limits stay as they are until the journal has caught up"),
         *(Ring(f"{stage}.ctl", stage, beside, (), stops) for stage in STAGES),
         *(_ingress_ring() if ingress else ()),
         *(_seat_rings(seats, beside, look) if seats else ()),

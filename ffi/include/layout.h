@@ -185,6 +185,7 @@ enum event_type {
     EXEC_RELEASED,
     /* ctl */
     CTL_TURN = 128,
+    CTL_LIMITS,         /* a line of a version of the limits that differs from the version before */
     /* seats: what a co-process asks for, and on the ring intake what became of its seat */
     REQUEST_NEW = 144,
     REQUEST_REPLACE,    /* target_token becomes token, at price for quantity (the total, executed included) */
@@ -364,6 +365,17 @@ typedef struct {
     uint16_t length;       /* bytes in this slot */
     uint8_t text[ADJUSTMENT_TEXT_MAX]; /* UTF-8: who, a line feed, why */
 } adjustment_event;
+
+/* What a version of the limits changed, a cache line of the copy in each event. The first version is in the run's file;
+ * each later one stands here, whole, before it can come into force, so that a turn can be made again under the very
+ * bytes that it decided by. What the bytes mean is nobody's business here. */
+typedef struct {
+    event_header header; /* origin_time_ns: when it was asked for */
+    uint64_t digest;     /* of the whole copy with all of this version's lines (digest_bytes, seed 0) */
+    uint32_t version;    /* as a turn names it */
+    uint32_t line;       /* which CACHE_LINE_SIZE bytes of the copy, from 0 */
+    uint8_t bytes[CACHE_LINE_SIZE];
+} limits_change;
 
 /* One non-idle turn of a stage: all that its decisions could see besides the events themselves. */
 typedef struct {

@@ -21,6 +21,7 @@ SIZE(signal_event, 128);
 SIZE(cmd_event, 128);
 SIZE(exec_event, 128);
 SIZE(adjustment_event, 128);
+SIZE(limits_change, 128);
 SIZE(turn_event, 128);
 SIZE(request_event, 128);
 SIZE(report_event, 128);

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,10 +19,11 @@ import numpy.typing as npt
 
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of, enum_names
-from hotpath import limits
 from hotpath.engine import huge_memory
 from hotpath.errors import JournalError
 from hotpath.explain.story import FeatureValue, Level, LimitRow, Sides
+from hotpath.limits_log import RING as CHANGES
+from hotpath.limits_log import LimitsHistory, first_limits
 from hotpath.rings import CURSOR_BYTES
 from hotpath.run_file import RunFile
 from hotpath.stages import LOCATES, OPEN_ORDERS_MAX
@@ -249,7 +251,7 @@ class RetoldGate(Kept):
         gate.require_trading_state = run.config.risk.require_trading_state
         gate.counter = self.page.counter
         symbols = [symbol.decode() for symbol in instruments["symbol"].tolist()]
-        self.limits = limits.limits_copy(run.config.risk, symbols, version=1)
+        self.limits = first_limits(run.config.risk, symbols)
         gate.limits = ffi.cast("limits_header *", ffi.from_buffer(self.limits))
         self.told = told = self.new("retold_risk *")
         told.order_id_base = run.order_id_base
@@ -261,6 +263,7 @@ class RetoldGate(Kept):
         told = self.told
         told.signal_end = signal_end
         turn, turns_end = 0, journal.next("risk.ctl")
+        history = LimitsHistory(self.limits, partial(journal.events, CHANGES), partial(journal.next, CHANGES))
         while turn < turns_end and not told.stopped:
             turns = np.ascontiguousarray(journal.events("risk.ctl", turn, min(turn + CHUNK_TURNS, turns_end)))
             status = self._run(journal, turns)
@@ -269,11 +272,10 @@ class RetoldGate(Kept):
                     f"risk decided otherwise than its record says, in turn {int(told.turn):,}",
                     next_step="the journal is of another build, or was changed: hotpath journal verify, hotpath replay",
                 )
-            if status == lib.RETELL_LIMITS:
-                raise JournalError(
-                    f"turn {int(told.turn):,} of risk was made under limits of version "
-                    f"{int(told.plan.limits_version)}, which the journal does not hold"
-                )
+            if status == lib.RETELL_LIMITS:  # up to this turn; it decided by others
+                self.limits[:] = history.at(int(told.plan.limits_version))
+                turn += int(np.flatnonzero(turns["turn"] == told.turn)[0])
+                continue
             turn += len(turns)
         if not told.stopped:
             raise JournalError(

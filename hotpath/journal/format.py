@@ -50,6 +50,7 @@ EVENT_OF_RING = {
     "exec": "exec_event",
     "reject": "exec_event",
     "adjust": "adjustment_event",
+    "changes": "limits_change",
     "intake": "request_event",
 }
 

@@ -26,8 +26,11 @@ from ffi import lib
 from ffi.dtypes import dtype_of
 from hotpath.config import Config, IngressConfig, StrategyConfig
 from hotpath.examples.ingress.push_itch import Sender, itch_messages
+from hotpath.explain.tell import explain_order
 from hotpath.journal import event_type
 from hotpath.latch import latch_path
+from hotpath.limits import limits_copy
+from hotpath.limits_log import LimitsWriter
 from hotpath.recordings import Recording, replay_recording
 from hotpath.segments import attach
 from tests.crash.campaign import run_campaign
@@ -146,6 +149,41 @@ def test_successor_begins_with_the_latest_snapshot(day: Path, tmp_path: Path, en
         assert set(stat.stages["risk"].restart.spans_ns) >= {"wait", "start", "attach", "read", "replay", "finish"}
         end(process)
     check_replay(tmp_path)
+
+
+@pytest.mark.parametrize("topology", ["split", "fused"])
+def test_limits_that_changed_under_way_are_those_of_each_turn_again(
+    topology: str, day: Path, tmp_path: Path, engine: str
+) -> None:
+    """Three changes, each refusing what the one before let pass; risk dies after them, and once in between."""
+    config = paper(day, tmp_path, engine, topology=topology)
+    with recorded(config, tmp_path) as process:
+        symbols = [name.decode() for name in np.load(tmp_path / "recording" / "instruments.npy")["symbol"].tolist()]
+        writer = LimitsWriter(engine, journaled=True)
+
+        def change(collar_ppm: int) -> None:
+            defaults = msgspec.structs.replace(config.risk.defaults, collar_ppm_max=collar_ppm)
+            risk = msgspec.structs.replace(config.risk, defaults=defaults)
+            version = writer.publish(lambda version: limits_copy(risk, symbols, version=version))
+            decided = process.count("risk", "signals")
+            until(lambda: process.count("risk", "signals") > decided + 3, f"decisions under version {version}")
+
+        change(1)
+        refused = process.count("risk", "reject_collar")
+        assert refused > 0
+        change(60_000)
+        kill(process, "risk")
+        change(50_000)
+        kill(process, "risk")
+        end(process)
+    check_replay(tmp_path)
+    recording = Recording(tmp_path / "recording")
+    turns = recording.events("risk.ctl")
+    assert np.unique(turns["limits_version"]).tolist() == [1, 2, 3, 4]
+    for version in (1, 3, 4):
+        command = int(recording.events("cmd")["order_id"][recording.events("cmd")["limits_version"] == version][0])
+        story = explain_order(tmp_path / "recording", command)
+        assert story.risk is not None and story.risk.limits_version == version
 
 
 def test_strategy_in_python_trades_on_through_the_death_of_the_engine(day: Path, tmp_path: Path, engine: str) -> None:
