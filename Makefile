@@ -64,8 +64,8 @@ soak: build ## the long versions of the tests
 faults: build ## every misbehaviour of the venue simulator, 100 times each, against real engines
 	python -m tests.faults $(FAULTS_ARGS)
 
-crash: build ## processes of running engines killed at random instants (SEED=1 KILLS=60), judged by the venue's wire and ledger
-	python -m tests.crash.campaign --seed $(or $(SEED),1) --kills $(or $(KILLS),60) $(CRASH_ARGS)
+crash: build ## 2,000 kills and more (SEED=1 KILLS=2000), cut lines, torn and full disks, judged by the venue's wire and ledger
+	python -m tests.crash.campaign --seed $(or $(SEED),1) --kills $(or $(KILLS),2000) $(CRASH_ARGS)
 
 fuzz: build ## ten million mutated packets through each thing that reads bytes from outside, under sanitizers
 	python -m tests.fuzz $(FUZZ_ARGS)

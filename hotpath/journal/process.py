@@ -20,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from ffi import ffi, lib
@@ -31,7 +30,7 @@ from hotpath.errors import HotpathError, JournalError
 from hotpath.journal.folders import journal_root, refuse_earlier_recording
 from hotpath.journal.format import END_FILE, INSTRUMENTS_FILE, RUN_FILE, End, event_type
 from hotpath.journal.keeper import MILLISECOND_NS, POLICY, Keeper, Packer
-from hotpath.journal.writer import MIB, RingWriter, Sizes, sync_folder
+from hotpath.journal.writer import MIB, RingWriter, Sizes, sync_folder, write_end
 from hotpath.run_file import read_run_file
 from hotpath.topology import CLOCK_SEGMENT, STAGES, Ring, page_segment, side_segment
 
@@ -186,8 +185,7 @@ class JournalProcess:
         if self.keeper.error is not None:
             raise self.keeper.error
         end = End({writer.ring: writer.close() for writer in self.writers})
-        (self.folder / END_FILE).write_bytes(msgspec.json.encode(end))
-        sync_folder(self.folder)
+        write_end(self.folder, end)
         self.tell()
 
     def tell(self) -> None:

@@ -10,8 +10,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from ffi import lib
 from hotpath import segments
 from hotpath.errors import JournalError, SegmentError
@@ -19,7 +17,7 @@ from hotpath.journal import format as layout
 from hotpath.journal.format import END_FILE, HEAD_BYTES, RECORD_BYTES, End
 from hotpath.journal.reader import Journal
 from hotpath.journal.verify import verify
-from hotpath.journal.writer import RingWriter, sync_folder
+from hotpath.journal.writer import RingWriter, write_end
 from hotpath.topology import CONTROL_SEGMENT
 
 
@@ -58,8 +56,7 @@ def close_at_last_good(folder: Path, *, cut_damage: bool = False) -> dict[str, R
         writer.resume()
         ends[ring] = writer.close()
         repaired[ring] = RingRepair(ends[ring].events, cut_bytes, aside)
-    (folder / END_FILE).write_bytes(msgspec.json.encode(End(ends, repaired=True)))
-    sync_folder(folder)
+    write_end(folder, End(ends, repaired=True))
     return repaired
 
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy.typing as npt
 
 from ffi import ffi, lib
 from hotpath.errors import JournalError
 from hotpath.journal import format as layout
-from hotpath.journal.format import BLOCK_RECORDS, HEAD_BYTES, RECORD_BYTES, RingEnd
+from hotpath.journal.format import BLOCK_RECORDS, END_FILE, HEAD_BYTES, RECORD_BYTES, End, RingEnd
 
 ZEROS = bytes(1 << 20)
 MIB = 1 << 20
@@ -288,3 +289,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_end(folder: Path, end: End) -> None:
+    """Say that this is all: whole on the disk, or not at all."""
+    draft = folder / f"{END_FILE}.draft"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(descriptor, memoryview(msgspec.json.encode(end)), 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(draft, folder / END_FILE)
+    sync_folder(folder)

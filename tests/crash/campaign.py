@@ -1,237 +1,153 @@
-"""Processes of running engines killed at random instants, and what must hold afterwards. ``make crash``.
+"""``make crash``: everything that can end a process, cut a line or tear a file, and an oracle that misses nothing.
 
-    simulator (wire tap, ledger, feed file) <--> hotpath run, whose processes die again and again --> journal, intents
-                     |                                                                                  |
-                     '--------------------------> the oracle of the fault matrix <----------------------'
+    make crash                              the whole campaign: 2,000 SIGKILLs at the least, then its canaries
+    make crash SEED=7 KILLS=5000            other random numbers, more deaths of whole engines
+    make crash CRASH_ARGS='--only torn'     one phase
+    make crash CRASH_ARGS='--quick'         a sample of each
 
-A campaign is a list of runs, each of one topology with a few deaths; everything is drawn from one seed, and a run's
-own seed replays it: the same victims after the same delays (the machine decides at which instruction they are).
-The oracle is tests/faults/oracle.py: no order on the wire twice or without its intent, every report of the venue
-told once, positions and cash equal on all sides, every message of the feed taken once, books as the venue's; and the
-journal, run again, makes the same decisions and the same order bytes.
+Each phase stands in a module of its own beside this one and says there what it does and what must hold afterwards. All
+is drawn from the seed: what failed is run again with the line that is printed. Exit code 0 when everything held.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import random
-import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
+from tests.crash.engine_kills import engine_kills
+from tests.crash.gateway_calls import gateway_calls
+from tests.crash.journal_calls import journal_calls
+from tests.crash.tally import Tally, Work
+from tests.crash.venue_cuts import venue_cuts
 
-from hotpath.config import config_toml
-from hotpath.demo import RunningSimulator, running_simulator
-from hotpath.topology import PROCESSES, STAGES
-from tests.faults.oracle import judge
-from tests.faults.session import Case, CaseFailedError, Evidence, end_engine, engine_of, settled, venue_of
-from tests.support.engines import EngineProcess
+KILLS = 2000
+ENGINE_KILLS_MIN = 60
+QUICK_ENGINE_KILLS = 6
+SHOWN = 12  # lines of what did not hold, of each phase
+ENGINES = "engines"
 
-KILLS_OF_A_RUN = 6  # each restart of a process waits longer than the one before
-PATIENCE_SECONDS = 30.0
-HANG_MS = 700  # what stands still for so long is ended
-CALM_SECONDS = 0.3
-VICTIMS = (*STAGES, "journal")
-CASE = Case(
-    name="crash",
-    faults={},
-    expected="every process goes on where it was cut off",
-    check=lambda evidence: [],
+
+@dataclass(frozen=True)
+class Phase:
+    """One kind of harm."""
+
+    name: str
+    what: str
+    run: Callable[[Work], Tally]
+
+
+PHASES = (
+    Phase("gateway-calls", "a gateway killed at each of its system calls", gateway_calls),
+    Phase("journal-calls", "a journal killed at each of its system calls", journal_calls),
+    Phase("cuts", "the venue's line cut after each byte, sent and answered", venue_cuts),
+    Phase(ENGINES, "random processes of whole engines killed and stopped at random instants", engine_kills),
 )
+NAMES = tuple(phase.name for phase in PHASES)
 
 
 @dataclass
-class Death:
-    """What was done to a process."""
+class Row:
+    """A line of the table."""
 
-    stage: str
-    number: int
-    after_ms: float  # since the one before
-    while_away: bool  # the one before had not come back yet
-
-
-@dataclass
-class Outcome:
-    """One run of the campaign."""
-
-    seed: int
-    topology: str
-    deaths: list[Death] = field(default_factory=list)
-    orders: int = 0
-    fills: int = 0
-    restart_ms: list[float] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    phase: Phase
+    tally: Tally
+    seconds: float
 
 
-def run_once(seed: int, *, kills: int, folder: Path) -> Outcome:
-    """One engine with its venue, killed `kills` times, then ended in order and judged."""
-    chance = random.Random(seed)
-    topology = chance.choice(sorted(PROCESSES))
-    outcome = Outcome(seed, topology)
-    folder.mkdir(parents=True, exist_ok=True)
-    with running_simulator(venue_of(CASE, seed, folder), folder) as venue:
-        config = engine_of(CASE, f"crash-{os.getpid()}-{seed}", venue.ready, folder)
-        config = msgspec.structs.replace(config, journal=msgspec.structs.replace(config.journal, snapshot_s=2))
-        style = chance.choice(["join", "take"])  # orders that rest, orders that are filled at once
-        config = msgspec.structs.replace(config, signal=msgspec.structs.replace(config.signal, style=style))
-        settings = {"topology": topology, "wait": "yield", "restarts_max": 10_000, "hang_ms": HANG_MS}
-        config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, **settings))
-        (folder / "engine-as-run.toml").write_text(config_toml(config))
-        engine = EngineProcess(config, folder, "--arm", "--record", str(folder / "recording"))
-        try:
-            engine.wait_trading(fills=1)
-            for _ in range(kills):
-                outcome.deaths.append(_strike(engine, chance))
-            _settle(engine)
-            engine.signal()
-            engine.wait(seconds=PATIENCE_SECONDS)
-        except (AssertionError, CaseFailedError) as error:
-            outcome.wrong.append(str(error))
-        finally:
-            end_engine(engine)
-    if engine.process.returncode is None or not (folder / "run.out").stat().st_size:
-        outcome.wrong.append(f"no report: {engine.errors().strip()[-600:]}")
-        return outcome
-    evidence = _evidence(seed, folder, engine, venue)
-    outcome.orders, outcome.fills = len(evidence.told.orders), evidence.count("gateway.fills")
-    outcome.restart_ms = [1e3 * _seconds(notice) for notice in evidence.report["notices"] if "is back after" in notice]
-    outcome.wrong += judge(evidence, replay=True)
-    if outcome.wrong:
-        outcome.wrong += [f"notice: {notice}" for notice in evidence.report["notices"]]
-    return outcome
-
-
-def _evidence(seed: int, folder: Path, engine: EngineProcess, venue: RunningSimulator) -> Evidence:
-    return Evidence(
-        case=CASE,
-        seed=seed,
-        folder=folder,
-        config=engine.config,
-        injected={},
-        venue=venue.summary,
-        report=engine.report(),
-        exit_code=int(engine.process.returncode),
-        errors=engine.errors(),
-    )
-
-
-def _seconds(notice: str) -> float:
-    return float(notice.partition("is back after ")[2].partition(" s")[0])
-
-
-def _strike(engine: EngineProcess, chance: random.Random) -> Death:
-    """Wait a while, mostly until orders leave again, and end or stop a process."""
-    stage = chance.choice(VICTIMS)
-    number = signal.SIGSTOP if chance.random() < 0.1 else signal.SIGKILL
-    while_away = chance.random() < 0.25
-    delay = chance.uniform(0, 0.5)
-    if not while_away:
-        _wait(engine, lambda: settled(engine), "the engine's return")
-        orders = engine.count("gateway", "new_orders")
-        _wait(engine, lambda: engine.count("gateway", "new_orders") > orders, "orders")
-    time.sleep(delay)
-    pid = _pid_of(engine, stage)
-    if pid:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-    return Death(stage, int(number), delay * 1e3, while_away)
-
-
-def _pid_of(engine: EngineProcess, victim: str) -> int:
-    """0 while there is none."""
-    if victim in STAGES:
-        return engine.pid_of(victim)
-    stat = engine.look()
-    return stat.sides[victim].pid if stat and victim in stat.sides and stat.sides[victim].alive else 0
-
-
-def _settle(engine: EngineProcess) -> None:
-    """Until every stage is back and the engine trades."""
-    orders = engine.count("gateway", "new_orders")
-    _wait(engine, lambda: settled(engine) and engine.count("gateway", "new_orders") > orders, "trading to go on")
-    time.sleep(CALM_SECONDS)
-
-
-def _wait(engine: EngineProcess, condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if engine.process.poll() is not None:
-            raise CaseFailedError(f"the engine ended: {engine.errors().strip()[-800:]}")
-        if time.monotonic() > deadline:
-            raise CaseFailedError(f"waited {PATIENCE_SECONDS:g} s in vain: {what}")
-        time.sleep(0.005)
+def run_phase(phase: Phase, work: Work) -> Row:
+    """A phase in a folder of its own. What it raises is a failure."""
+    began = time.monotonic()
+    try:
+        tally = phase.run(work)
+    except Exception as error:
+        traceback.print_exc()
+        tally = Tally(wrong=[f"{type(error).__name__}: {error}"])
+    return Row(phase, tally, time.monotonic() - began)
 
 
 def run_campaign(
-    seed: int, kills: int, *, keep: Path | None = None, say: Callable[[str], None] = print
-) -> list[Outcome]:
-    """So many deaths, a few in each run; what failed is kept in `keep`, or else thrown away."""
-    outcomes: list[Outcome] = []
-    done = 0
-    while done < kills:
-        run_seed = seed + len(outcomes)
+    seed: int,
+    *,
+    kills: int = KILLS,
+    only: Sequence[str] = (),
+    quick: bool = False,
+    keep: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Row]:
+    """The phases in their order. Engines come last: they make up what is missing of the deaths."""
+    rows: list[Row] = []
+    began = time.monotonic()
+    for phase in PHASES:
+        if only and phase.name not in only:
+            continue
+        say(f"--- {phase.name}: {phase.what}")
         with tempfile.TemporaryDirectory(prefix="hotpath-crash-") as scratch:
-            folder = Path(scratch) / str(run_seed)
-            outcome = run_once(run_seed, kills=min(KILLS_OF_A_RUN, kills - done), folder=folder)
-            if outcome.wrong and keep is not None:
-                shutil.copytree(folder, keep / str(run_seed), dirs_exist_ok=True)
-        outcomes.append(outcome)
-        done += len(outcome.deaths)
-        verdict = "FAILED" if outcome.wrong else "ok"
-        slowest = max(outcome.restart_ms, default=0.0)
-        say(
-            f"{done:5d}/{kills}  seed {run_seed}  {outcome.topology:6}  {outcome.orders} orders, "
-            f"{outcome.fills} fills, slowest return {slowest:.0f} ms  {verdict}"
-        )
-        for each in outcome.wrong:
-            say(f"       {each}")
-        if not outcome.deaths:
-            break
-    return outcomes
+
+            def tell(text: str, name: str = phase.name) -> None:
+                say(f"{time.monotonic() - began:7.1f} s  {name}: {text}")
+
+            wanted = _engine_kills(rows, kills, only=only, quick=quick)
+            row = run_phase(phase, Work(seed, Path(scratch), tell, quick, wanted, keep))
+        for each in row.tally.wrong[:SHOWN]:
+            say(f"    FAILED  {each}")
+        rows.append(row)
+    return rows
 
 
-def summary(outcomes: list[Outcome]) -> str:
-    """Counts, for people."""
-    deaths = [death for outcome in outcomes for death in outcome.deaths]
-    by_stage = Counter(death.stage for death in deaths)
-    stops = sum(death.number == signal.SIGSTOP for death in deaths)
-    returns = sorted(ms for outcome in outcomes for ms in outcome.restart_ms)
-    failed = [outcome.seed for outcome in outcomes if outcome.wrong]
-    lines = [
-        f"{len(deaths)} deaths in {len(outcomes)} runs: {len(deaths) - stops} SIGKILL, {stops} SIGSTOP; "
-        + ", ".join(f"{stage} {by_stage[stage]}" for stage in VICTIMS),
-        f"{sum(o.orders for o in outcomes)} order messages on the wire, {sum(o.fills for o in outcomes)} fills",
-    ]
-    if returns:
-        lines.append(f"back after {returns[len(returns) // 2]:.0f} ms (median), {returns[-1]:.0f} ms (slowest)")
-    lines.append(
-        f"FAILED, run again with: make crash SEED={failed[0]} KILLS={KILLS_OF_A_RUN} (failed seeds: {failed})"
-        if failed
-        else "0 orders sent twice, 0 fills lost, positions equal on all sides"
-    )
-    return "\n".join(lines)
+def _engine_kills(rows: list[Row], kills: int, *, only: Sequence[str], quick: bool) -> int:
+    if ENGINES in only:
+        return kills
+    if quick:
+        return QUICK_ENGINE_KILLS
+    return max(ENGINE_KILLS_MIN, kills - sum(row.tally.counts["SIGKILL"] for row in rows))
+
+
+def replay_line(row: Row, *, seed: int) -> str:
+    """What runs a failure again."""
+    arguments = row.tally.replay or f"SEED={seed}"
+    return f"make crash {arguments} CRASH_ARGS='--only {row.phase.name}'"
+
+
+def print_table(rows: list[Row], *, seed: int, say: Callable[[str], None]) -> None:
+    """Counts by phase, for people."""
+    say("")
+    for row in rows:
+        counts = ", ".join(f"{count:,} {what}" for what, count in row.tally.counts.items() if count)
+        say(f"{'FAILED' if row.tally.wrong else 'ok':6}  {row.phase.name:14} {row.seconds:6.0f} s  {counts}")
+        for note in row.tally.notes:
+            say(f"{'':32}  {note}")
+        if row.tally.wrong:
+            say(f"{'':32}  {len(row.tally.wrong)} things did not hold; again with: {replay_line(row, seed=seed)}")
+    total = sum((row.tally.counts for row in rows), start=Tally().counts)
+    say(f"\n{total['SIGKILL']:,} SIGKILLs in {sum(row.seconds for row in rows):.0f} s, seed {seed}")
+    if not any(row.tally.wrong for row in rows):
+        say("0 orders sent twice, 0 fills lost, positions equal on all sides, nothing acknowledged is missing")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: 0 when everything held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=60)
-    parser.add_argument("--keep", type=Path, help="copy the folders of failed runs into this one")
+    parser.add_argument("--kills", type=int, default=KILLS, help=f"SIGKILLs in all, at the least (default {KILLS})")
+    parser.add_argument("--only", action="append", choices=NAMES, metavar="PHASE", help=f"of: {', '.join(NAMES)}")
+    parser.add_argument("--quick", action="store_true", help="a sample of each phase")
+    parser.add_argument("--keep", type=Path, help="copy the folders of failed runs of engines into this one")
     chosen = parser.parse_args(arguments)
-    outcomes = run_campaign(chosen.seed, chosen.kills, keep=chosen.keep, say=lambda text: print(text, flush=True))
-    print(summary(outcomes))
-    return 1 if any(outcome.wrong for outcome in outcomes) else 0
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    rows = run_campaign(
+        chosen.seed, kills=chosen.kills, only=chosen.only or (), quick=chosen.quick, keep=chosen.keep, say=say
+    )
+    print_table(rows, seed=chosen.seed, say=say)
+    return 1 if any(row.tally.wrong for row in rows) else 0
 
 
 if __name__ == "__main__":

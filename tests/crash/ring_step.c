@@ -10,10 +10,9 @@
  *
  * usage: ring_step publish|release|copy|overwritten|half. Prints how many states were seen.
  */
-#include "ring_harness.h"
-#include <sys/ptrace.h>
+#include "step_harness.h"
 
-enum { CAPACITY = 4, PUBLISHED = 6, READ = 5, OBSERVED = 2, MORE = 3, STEPS_MAX = 20000 };
+enum { CAPACITY = 4, PUBLISHED = 6, READ = 5, OBSERVED = 2, MORE = 3 };
 
 static void publish(ring_writer *writer) {
     void *slot = ring_claim_inline(writer);
@@ -60,47 +59,43 @@ static region prepare(void) {
 
 /* ---- the three acts, each between begin and end ----------------------------------------------------- */
 
-/* The stop brings the child to the act at full speed: only the act itself is stepped through. */
-static void begin(const region *shared) {
-    raise(SIGTRAP);
-    __atomic_store_n(&shared->sums->inside, 1, __ATOMIC_SEQ_CST);
-}
-
-static void end(const region *shared) { __atomic_store_n(&shared->sums->inside, 0, __ATOMIC_SEQ_CST); }
-
-static void act_publish(const region *shared) {
+static void act_publish(const void *world) {
+    const region *shared = world;
     ring_writer writer = attach_writer(shared);
-    begin(shared);
+    begin();
     publish(&writer);
-    end(shared);
+    end();
 }
 
-static void act_release(const region *shared) {
+static void act_release(const void *world) {
+    const region *shared = world;
     ring_reader reader = attach_reader(shared, 0, CURSOR_GATING);
-    begin(shared);
+    begin();
     read_one(&reader);
-    end(shared);
+    end();
 }
 
-static void act_copy(const region *shared) {
+static void act_copy(const void *world) {
+    const region *shared = world;
     ring_reader observer = attach_reader(shared, 1, CURSOR_OBSERVER);
     static uint64_t batch[CAPACITY][SLOT_SIZE / 8];
     uint64_t lost = 0;
     ring_writer writer = attach_writer(shared);
     publish(&writer); /* over the event that the observer would see next */
-    begin(shared);
+    begin();
     ring_copy(&observer, batch, CAPACITY, &lost);
-    end(shared);
+    end();
 }
 
 /* The observer checks what it was given itself; the parent compares it with what was there to be had. */
-static void act_overtaken(const region *shared) {
+static void act_overtaken(const void *world) {
+    const region *shared = world;
     ring_reader observer = attach_reader(shared, 1, CURSOR_OBSERVER);
     static uint64_t batch[CAPACITY][SLOT_SIZE / 8];
     uint64_t lost = 0, last = 0;
-    begin(shared);
+    begin();
     uint64_t count = ring_copy(&observer, batch, CAPACITY, &lost);
-    end(shared);
+    end();
     for (uint64_t i = 0; i < count; i++) {
         REQUIRE(batch[i][0] > last);
         last = batch[i][0];
@@ -156,47 +151,7 @@ static void check(const region *shared) {
     check_observer(shared, stamped + MORE);
 }
 
-/* ---- stepping ---------------------------------------------------------------------------------------- */
-
-/* One instruction; 0 when the child has come to its end. */
-static int step(pid_t child) {
-    int status;
-    REQUIRE(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) == 0);
-    REQUIRE(waitpid(child, &status, 0) == child);
-    if (WIFEXITED(status)) {
-        REQUIRE(WEXITSTATUS(status) == 0);
-        return 0;
-    }
-    REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
-    return 1;
-}
-
-/* A child stopped `steps` instructions into the act, or after its end. */
-static pid_t stop_inside(void (*act)(const region *), const region *shared, uint64_t steps) {
-    int status;
-    pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (!child) {
-        die_with_parent();
-        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-        act(shared);
-        _exit(0);
-    }
-    REQUIRE(waitpid(child, &status, 0) == child);
-    REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
-    for (uint64_t i = 0; i < STEPS_MAX && !shared->sums->inside; i++) REQUIRE(step(child));
-    REQUIRE(shared->sums->inside);
-    for (uint64_t i = 0; i < steps && shared->sums->inside; i++) REQUIRE(step(child));
-    return child;
-}
-
-static void kill_there(const region *shared, pid_t child) {
-    int status;
-    kill(child, SIGKILL);
-    REQUIRE(waitpid(child, &status, 0) == child);
-    REQUIRE(WIFSIGNALED(status));
-    check(shared);
-}
+/* ---- the writer goes on ------------------------------------------------------------------------------- */
 
 /* The parent is the writer: it writes over what the child is copying, whole or half, and lets it go on. */
 static void overtake_there(const region *shared, pid_t child, int half) {
@@ -216,22 +171,26 @@ static void overtake_there(const region *shared, pid_t child, int half) {
 
 int main(int count, char **argument) {
     REQUIRE(count == 2);
-    void (*act)(const region *) = act_overtaken;
+    void (*act)(const void *) = act_overtaken;
     int half = !strcmp(argument[1], "half"), overtaken = half || !strcmp(argument[1], "overwritten");
     if (!strcmp(argument[1], "publish")) act = act_publish;
     if (!strcmp(argument[1], "release")) act = act_release;
     if (!strcmp(argument[1], "copy")) act = act_copy;
     REQUIRE(overtaken || act != act_overtaken);
     uint64_t states = 0, effective = 0;
-    for (int inside = 1; inside; states++) {
+    for (int more = 1; more; states++) {
         REQUIRE(states < STEPS_MAX);
         region shared = prepare();
+        inside = &shared.sums->inside;
         pid_t child = stop_inside(act, &shared, states);
-        inside = shared.sums->inside != 0;
+        more = *inside != 0;
         const ring_cursor *cursor = segment_body(shared.cursor[overtaken]);
         effective += highest_stamp(&shared) > PUBLISHED || cursor->position > (overtaken ? OBSERVED : READ);
         if (overtaken) overtake_there(&shared, child, half);
-        else kill_there(&shared, child);
+        else {
+            kill_there(child);
+            check(&shared);
+        }
         region_free(&shared);
     }
     printf("act=%s states=%lu after_the_effect=%lu\n", argument[1], states, effective);

@@ -33,7 +33,8 @@ from hotpath.limits import limits_copy
 from hotpath.limits_log import LimitsWriter
 from hotpath.recordings import Recording, replay_recording
 from hotpath.segments import attach
-from tests.crash.campaign import run_campaign
+from tests.crash.engine_kills import engine_kills
+from tests.crash.tally import Work
 from tests.support.busy import busy_config, file_feed
 from tests.support.engines import (
     EngineProcess,
@@ -291,8 +292,8 @@ def test_process_that_dies_again_and_again_ends_the_run(day: Path, tmp_path: Pat
     assert process.report()["outcome"] == "process signal ended by SIGKILL"
 
 
-def test_orders_at_a_venue_are_neither_doubled_nor_lost() -> None:
+def test_orders_at_a_venue_are_neither_doubled_nor_lost(tmp_path: Path) -> None:
     """A few deaths of the campaign; all of it is ``make crash``."""
-    outcomes = run_campaign(20261121, 3)
-    assert [outcome.wrong for outcome in outcomes] == [[]]
-    assert len(outcomes[0].deaths) == 3 and outcomes[0].orders > 10
+    tally = engine_kills(Work(20261121, tmp_path, kills=3))
+    assert not tally.wrong
+    assert tally.counts["SIGKILL"] + tally.counts["SIGSTOP"] == 3 and tally.counts["orders"] > 10

@@ -1,0 +1,17 @@
+"""A sample of the crash campaign; all of it is ``make crash``."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.campaign import ENGINES, NAMES, run_campaign
+
+ELSEWHERE = {ENGINES, "cuts"}  # whose samples are tests of their own
+SEED = 20261121
+
+
+@pytest.mark.parametrize("phase", [name for name in NAMES if name not in ELSEWHERE])
+def test_sample_of_each_phase_holds(phase: str) -> None:
+    (row,) = run_campaign(SEED, only=[phase], quick=True)
+    assert not row.tally.wrong
+    assert row.tally.counts.total() > 0
