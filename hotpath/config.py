@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct, field
 
+from hotpath.config_registry import RegistryConfig
 from hotpath.config_seats import check_seats, check_strategies
 from hotpath.config_text import toml_text
 from hotpath.errors import ConfigError
@@ -431,6 +432,7 @@ class Config(Section, frozen=True):
     reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
     tap: TapConfig = field(default_factory=TapConfig)
     ingress: IngressConfig = field(default_factory=IngressConfig)
+    registry: RegistryConfig = field(default_factory=RegistryConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
     strategies: list[StrategyConfig] = field(default_factory=list)
     fees: dict[FeeVenue, FeeConfig] = field(default_factory=dict)  # "default": of venues that have no other
@@ -666,6 +668,11 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
         refdata=replace(config.refdata, path=absolute(config.refdata.path)),
         reconcile=replace(config.reconcile, password_file=absolute(config.reconcile.password_file)),
         journal=replace(config.journal, folder=absolute(config.journal.folder)),
+        registry=replace(
+            config.registry,
+            folder=absolute(config.registry.folder),
+            keys=[absolute(each) for each in config.registry.keys],
+        ),
         tap=replace(config.tap, endpoint=absolute_endpoint(config.tap.endpoint)),
         ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),
         strategies=[replace(each, code=absolute_reference(each.code, folder)) for each in config.strategies],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,30 @@ def compute_features(events: Events, config: FeatureConfig) -> tuple[Floats, npt
     value_at = ffi.from_buffer("double[]", values, require_writable=True)
     for i in range(len(events)):
         ready[i] = lib.feature_update(native, state, event_at + i, value_at + i * lib.FEATURES_MAX)
+    return values, ready
+
+
+def compute_day(
+    events: Events, config: FeatureConfig, *, instruments: int, resets: Sequence[int] = ()
+) -> tuple[Floats, npt.NDArray[np.uint32]]:
+    """Run the feature kernel over the events of many instruments, as the signal stage does.
+
+    Instruments are indexes below `instruments`; `resets` are rows before which the trading day rolled. Returns what
+    ``compute_features`` does. Raises ConfigError.
+    """
+    native = _checked("feature_config", lib.feature_config_check, "enum feature_status", config)
+    events = np.ascontiguousarray(events)
+    values = np.empty((len(events), lib.FEATURES_MAX))
+    ready = np.empty(len(events), dtype=np.uint32)
+    states = ffi.new("feature_state[]", max(instruments, 1))
+    event_at, ready_at = ffi.from_buffer("norm_event[]", events), ffi.from_buffer("uint32_t[]", ready)
+    value_at = ffi.from_buffer("double[]", values, require_writable=True)
+    bounds = sorted({0, *(row for row in resets if row < len(events)), len(events)})
+    for begin, end in pairwise(bounds):
+        for index in range(instruments):
+            lib.feature_init(states + index)
+        target = value_at + begin * lib.FEATURES_MAX
+        lib.feature_batch(native, states, instruments, event_at + begin, end - begin, target, ready_at + begin)
     return values, ready
 
 

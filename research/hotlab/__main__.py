@@ -1,0 +1,5 @@
+"""``python -m hotlab``."""
+
+from hotlab.cli import main
+
+main()
