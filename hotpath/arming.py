@@ -24,7 +24,9 @@ def missing_preconditions(memory: EngineMemory) -> list[str]:
     counter = memory.stage_page("gateway").counter
     found = []
     if spec.doubt and (not counter[lib.GATEWAY_SESSION_UP] or counter[lib.GATEWAY_ADOPTING]):
-        found.append(f"fates: {spec.doubt}; the venue has not answered yet: its session is not up")
+        refused = int(counter[lib.GATEWAY_LOGIN_REJECTS])
+        why = f"it refused {refused} logins" if refused else "its session is not up"
+        found.append(f"fates: {spec.doubt}; the venue has not answered yet: {why}")
     elif spec.doubt and int(memory.control.mode[lib.TIGHTENER_GATEWAY]) != lib.MODE_NORMAL:
         mode = enum_names("trading_mode")[int(memory.control.mode[lib.TIGHTENER_GATEWAY])].removeprefix("MODE_").lower()
         unmatched = int(counter[lib.GATEWAY_UNMATCHED])

@@ -40,6 +40,7 @@ class DayNote(Struct, frozen=True):
     trading_day: int
     strategy_epoch: int
     order_id_base: int
+    session: str = ""  # of the venue, where no intent file names it (hotpath restore); empty: nobody knows
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,13 @@ def look_back(path: Path, *, trading_day: int, note: DayNote | None) -> Aftermat
         if note is None or note.trading_day != trading_day:
             return Aftermath("nothing")
         reason = "the day's intent file is gone, and an engine of this name traded today"
-        return Aftermath("lost", reason, strategy_epoch=note.strategy_epoch, last_order_id=note.order_id_base)
+        return Aftermath(
+            "lost",
+            reason,
+            strategy_epoch=note.strategy_epoch,
+            last_order_id=note.order_id_base,
+            session=note.session.encode(),
+        )
     with read_intents(path) as file:
         same_boot, page, every = file.same_boot, file.page(), all_records(file)
         if int(page["trading_day"]) != trading_day or same_boot:

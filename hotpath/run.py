@@ -89,6 +89,15 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
         reports.append(collect_report(supervisor.memory, seconds=elapsed()))
         states.update(noted_states(supervisor.memory))
 
+    told = 0
+
+    def tell() -> None:
+        """What the supervisor has to say, when it happens; all of it stands in the report again."""
+        nonlocal told
+        for line in supervisor.notices[told:]:
+            print(f"note: {line}", file=sys.stderr)
+        told = len(supervisor.notices)
+
     def ready() -> None:
         nonlocal started
         started = time.monotonic()
@@ -98,6 +107,8 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
             print(f"note: the run is not sampled: {error}", file=sys.stderr)
         for line in supervisor.remarks():
             print(f"note: {line}", file=sys.stderr)
+        if not options.watch:
+            tell()
 
     def over() -> bool:
         return stop.set or (options.seconds is not None and elapsed() > options.seconds)
@@ -110,10 +121,9 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
             with live_screen(spec.name) as refresh:
                 outcome = supervise(supervisor, until=over, each=refresh, when_started=ready, before_removal=collect)
         else:
-            outcome = supervise(supervisor, until=over, when_started=ready, before_removal=collect)
+            outcome = supervise(supervisor, until=over, each=tell, when_started=ready, before_removal=collect)
     except BaseException:  # there will be no report to tell them
-        for line in supervisor.notices:
-            print(f"note: {line}", file=sys.stderr)
+        tell()
         raise
     finally:
         sampler.end()

@@ -134,6 +134,11 @@ def after_earlier_runs(spec: EngineSpec, day: date, *, now_ns: int) -> EngineSpe
         epoch, base = max(epoch, found.strategy_epoch + 1), found.last_order_id
     if found.doubtful and at_a_venue:
         base = max(base, order_ids_above(now_ns=now_ns, midnight_ns=spec.midnight_ns))
+    doubt = found.reason
+    if note is not None and note.trading_day == number:  # what an earlier run gave out, though no order of it is left
+        epoch, base = max(epoch, note.strategy_epoch + 1), max(base, note.order_id_base)
+        if not doubt and _still_adopts(path):
+            doubt = "an earlier run of the day ended before the venue had told it every order"
     if at_a_venue:
         write_note(note_path, DayNote(trading_day=number, strategy_epoch=epoch, order_id_base=base))
     return dataclasses.replace(
@@ -141,8 +146,16 @@ def after_earlier_runs(spec: EngineSpec, day: date, *, now_ns: int) -> EngineSpe
         order_id_base=base,
         strategy_epoch=epoch,
         trading_day=number,
-        doubt=found.reason if at_a_venue else "",
+        doubt=doubt if at_a_venue else "",
     )
+
+
+def _still_adopts(path: Path) -> bool:
+    """Whether no gateway has yet come to the end of the venue's stream with this file."""
+    if not path.exists():
+        return False
+    with intents.read_intents(path) as file:
+        return bool(file.page()["adopts"])
 
 
 def _hear_what_is_not_journaled(config: Config, path: Path, day: int) -> None:

@@ -176,7 +176,7 @@ enum event_type {
     EXEC_REFUSED,       /* the gateway did not send: reason = enum reject_reason */
     EXEC_PENDING_CANCEL,
     EXEC_UNKNOWN,       /* sent, fate unknown: counts at worst case until it is settled */
-    EXEC_SESSION_UP,
+    EXEC_SESSION_UP,    /* match_id and target_order_id: the venue session's name, 16 bytes */
     EXEC_SESSION_DOWN,
     EXEC_REPEATED,      /* the venue said again what it had said: reason = the event type; nothing changes */
     EXEC_ADJUSTED,      /* people moved the position: match_id = the adjustment, which stands in the ring adjust at

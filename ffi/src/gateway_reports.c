@@ -434,6 +434,9 @@ static int session_announce_up(gateway *self) {
     exec_event *event = gateway_exec_claim(self, EXEC_SESSION_UP, NULL);
     if (!event) return 0;
     event->venue_ref = self->intents.page->next_user_ref;
+    _Static_assert(sizeof self->session.name == sizeof event->match_id + sizeof event->target_order_id, "the name fills two words");
+    memcpy(&event->match_id, self->session.name, sizeof event->match_id);
+    memcpy(&event->target_order_id, self->session.name + sizeof event->match_id, sizeof event->target_order_id);
     gateway_exec_commit(self, event);
     self->announced_up = 1;
     return 1;

@@ -28,6 +28,8 @@ from hotpath.journal.reader import Journal
 from hotpath.journal.repair import close_at_last_good
 from hotpath.journal.ship import LOCK, STATUS_FILE
 from hotpath.journal.verify import verify
+from hotpath.latch import latch_path, set_latch
+from hotpath.ledger.carry import carry, needs_carrying, session_named
 from hotpath.power_loss import DayNote
 from hotpath.stages import intents_path
 from hotpath.supervisor import EngineName
@@ -50,6 +52,10 @@ class Restored(Struct):
     positions_lots: dict[str, int]  # by symbol, of this run's executions; adjustments are the ledger's
     cut_bytes: int
     lost_window_seconds: float | None  # from the last event copied to the last one written here; None: cannot be told
+    lost_window_seconds_max: float  # up to now
+    carried_lots: dict[str, int]  # positions that the next run opens with; empty: the venue's stream alone tells them
+    killed: bool  # the engine stood killed when the copy ends, after it had been armed: the next one is latched
+    trouble: str = ""  # what people must do before the next run is right
 
 
 def restore(copy: Path, config_path: Path, *, source: Path | None = None) -> Restored:
@@ -95,6 +101,10 @@ def _restore(copy: Path, config: Config, *, ended: bool, source: Path | None) ->
         os.fsync(file.fileno())
     os.rename(draft, path)
     last_ns = last_time_ns(journal)
+    carried, trouble = _carry(config, journal, session=note.session)
+    killed = not ended and was_killed(journal)
+    if killed:
+        set_latch(latch_path(config), reason=f"the copied run {copy.name} stood killed at its end", epoch=0)
     return Restored(
         run=copy.name,
         folder=str(target),
@@ -106,7 +116,32 @@ def _restore(copy: Path, config: Config, *, ended: bool, source: Path | None) ->
         positions_lots=_positions(journal),
         cut_bytes=cut,
         lost_window_seconds=(last_time_ns(Journal(source)) - last_ns) / SECOND_NS if source is not None else None,
+        lost_window_seconds_max=0.0 if ended else max(0, time.time_ns() - last_ns) / SECOND_NS,
+        carried_lots=carried,
+        killed=killed,
+        trouble=trouble,
     )
+
+
+def _carry(config: Config, journal: Journal, *, session: str) -> tuple[dict[str, int], str]:
+    """What the copied run held, as opening positions of the next, where the venue's day does not tell all of it."""
+    if not needs_carrying(journal):
+        return {}, ""
+    if not session and config.gateway.kind != "paper":
+        return (
+            {},
+            "it was told of positions, and no session of the venue: state what it opened with: hotpath adjust add",
+        )
+    carried = carry(
+        config, journal.folder, who="hotpath restore", why=f"held at the end of the copy of {journal.folder.name}"
+    )
+    return {each.symbol: each.quantity_lots for each in carried}, ""
+
+
+def was_killed(journal: Journal) -> bool:
+    """Whether a run that was cut off had been killed, by whomever, after it had been armed."""
+    killed = journal.events("risk.ctl")["killed"]
+    return bool(len(killed)) and bool(killed[-1]) and not killed.all()
 
 
 def refuse_growing(copy: Path) -> None:
@@ -135,7 +170,10 @@ def _note(journal: Journal) -> DayNote:
     for commands in journal.batches("cmd"):
         highest = max(highest, int(commands["order_id"].max()))
     return DayNote(
-        trading_day=journal.run.trading_day, strategy_epoch=journal.run.strategy_epoch, order_id_base=highest
+        trading_day=journal.run.trading_day,
+        strategy_epoch=journal.run.strategy_epoch,
+        order_id_base=highest,
+        session=session_named(journal).decode(errors="replace"),
     )
 
 
@@ -173,13 +211,25 @@ def restored_text(found: Restored, config_path: Path) -> str:
         f"  last event {moment}, last order id {found.last_order_id:,}",
         f"  open then: {found.orders_open:,} orders; positions: {positions}",
     ]
+    if found.carried_lots:
+        carried = ", ".join(f"{symbol} {lots:+,}" for symbol, lots in found.carried_lots.items())
+        lines.append(f"  the next run opens with {carried}, and hears from the venue what came after the last event")
+    if found.trouble:
+        lines.append(f"  NOT carried over: {found.trouble}")
     if found.ended:
         lines.append("  the run had ended in order: nothing is missing")
     elif found.lost_window_seconds is None:
-        lines.append("  what came after the last event is not in the record; the venue tells its orders and fills")
+        lines.append(
+            "  lost to the record: what came after the last event, at most the "
+            f"{found.lost_window_seconds_max:.1f} s until now; the venue tells orders and fills"
+        )
     else:
         lines.append(
             f"  lost to the record: the last {found.lost_window_seconds:.3f} s; the venue tells orders and fills"
         )
-    lines.append(f"next: hotpath run {config_path} --arm   (it takes the venue's word before it trades)")
+    clear = ""
+    if found.killed:
+        lines.append("  the engine stood killed when the copy ends, and stays so until somebody accepts it")
+        clear = ' --clear-kill "reason"'
+    lines.append(f"next: hotpath run {config_path} --arm{clear}   (it takes the venue's word before it trades)")
     return "\n".join(lines)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ffi import lib
 from hotpath.config import Config
 from hotpath.errors import AdjustmentError
@@ -141,6 +143,21 @@ def _last_told(config: Config, *, trading_day: int) -> tuple[int, int]:
             session = int(numbered["session"][-1])
             return session, int(numbered["session_sequence"][numbered["session"] == session].max())
     return 0, 0
+
+
+def session_named(journal: Journal) -> bytes:
+    """The venue session of a run, as its last EXEC_SESSION_UP names it; empty where there is none."""
+    events = journal.events("exec")
+    up = events[events["header"]["type"] == lib.EXEC_SESSION_UP]
+    if not len(up):
+        return b""
+    return np.array([up[-1]["match_id"], up[-1]["target_order_id"]], np.uint64).tobytes().rstrip(b"\0")
+
+
+def needs_carrying(journal: Journal) -> bool:
+    """Whether what a run held is more than the venue's whole day tells: it was told of positions, if only of those
+    with which an earlier run of the day had ended."""
+    return any((events["header"]["type"] == lib.EXEC_ADJUSTED).any() for events in journal.batches("exec"))
 
 
 def session_tag(name: bytes) -> int:

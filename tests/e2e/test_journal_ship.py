@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,8 +19,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ffi import lib
-from hotpath.config import config_toml
+from hotpath.config import Config, ReconcileConfig, config_toml
+from hotpath.demo import RunningSimulator
 from hotpath.errors import JournalError
 from hotpath.journal import Journal, journal_root
 from hotpath.journal.format import END_FILE, End, crc32c
@@ -28,8 +29,12 @@ from hotpath.journal.restore import refuse_growing, restore, restored_text
 from hotpath.journal.ship import STATUS_FILE, Peer, Shipper
 from hotpath.journal.verify import verify
 from hotpath.journal.writer import RingWriter, Sizes
+from hotpath.ledger.adjustments import AdjustmentFile, adjustments_path, new_adjustment
+from hotpath.ledger.carry import last_run
+from hotpath.reconcile.status import ReconcileStatus, read_status, status_path
+from hotpath.venues.config import AccountConfig
 from tests.support.busy import busy_config
-from tests.support.engines import REPOSITORY, EngineProcess, engine_config, until, venue
+from tests.support.engines import REPOSITORY, EngineProcess, engine_config, until, venue, wire_orders
 from tests.support.journals import RUN_EPOCH, make_folder, random_events
 
 SMALL = Sizes(first=512 * 128, largest=1024 * 128)
@@ -150,14 +155,27 @@ def certificates(folder: Path) -> dict[str, Any]:
     return {"certificate": certificate, "key": key, "authority": certificate}
 
 
-def test_engine_goes_on_from_the_copy_when_its_host_is_gone(tmp_path: Path, engine: str) -> None:
-    """Storage destroyed under load: the copy is closed, and the next run has every fill from the venue."""
-    with venue(tmp_path) as running:
+@pytest.mark.parametrize("opening", ["flat", "carry"])
+def test_engine_goes_on_from_the_copy_when_its_host_is_gone(opening: str, tmp_path: Path, engine: str) -> None:
+    """Storage destroyed under load: the copy is closed, the venue tells the rest, both sides agree, it trades again.
+
+    Flat: the run had been told of a position that the venue's day does not know. Carry: it knows of none.
+    """
+    replace = msgspec.structs.replace
+    with venue(tmp_path, accounts=[AccountConfig(username="DEMO", drop_copy="DEMODC")], control_port=0) as running:
         here, there = tmp_path / "here", tmp_path / "there"
         here.mkdir()
         there.mkdir()
-        config = engine_config(engine, running, here, topology="paired", busy=busy_config())
-        config = msgspec.structs.replace(config, journal=msgspec.structs.replace(config.journal, enabled=True))
+        quick = busy_config(signal={"cooldown_ms": 20, "order_life_ms": 400, "style": "join"})
+        config = engine_config(engine, running, here, topology="paired", busy=quick)
+        config = replace(
+            config,
+            engine=replace(config.engine, opening=opening),
+            journal=replace(config.journal, enabled=True),
+            reconcile=ReconcileConfig(username="DEMODC", password_file=config.gateway.password_file, interval_s=1),
+        )
+        if opening == "flat":
+            hold_over_night(running, config, lots=300)
         with receiver(tmp_path / "copies") as listening:
             process = EngineProcess(config, here, "--arm")
             shipping = None
@@ -170,6 +188,8 @@ def test_engine_goes_on_from_the_copy_when_its_host_is_gone(tmp_path: Path, engi
                 )  # fmt: skip
                 copy = tmp_path / "copies" / run.name
                 until(lambda: (copy / "run.json").exists() and Journal(copy).count("exec") > 20, "the copy")
+                fills = process.count("gateway", "fills")
+                until(lambda: process.count("gateway", "fills") > fills, "a fill while it is shipped")
                 process.signal(signal.SIGKILL)
                 process.process.wait()
             finally:
@@ -178,32 +198,69 @@ def test_engine_goes_on_from_the_copy_when_its_host_is_gone(tmp_path: Path, engi
                     shipping.kill()
                     shipping.wait()
         os.rename(here, tmp_path / "destroyed")
-
-        def moved(path: str) -> str:
-            return path.replace(str(here), str(there))
-
-        shutil.copy(tmp_path / "destroyed" / "password", there)
-        shutil.copy(tmp_path / "destroyed" / Path(config.refdata.path).name, there)
-        replace = msgspec.structs.replace
-        again = replace(
-            config,
-            engine=replace(config.engine, state_dir=str(there)),
-            gateway=replace(config.gateway, intents_dir=str(there), password_file=moved(config.gateway.password_file)),
-            refdata=replace(config.refdata, path=moved(config.refdata.path)),
-        )
+        again = moved(config, here, there, left=tmp_path / "destroyed")
         path = there / "engine.toml"
         path.write_text(config_toml(again))
         until(lambda: not _held(copy), "the copy's last piece")
-        restored = restore(copy, path)
-        assert restored.last_order_id > 0 and "the venue" in restored_text(restored, path)
+        restored = restore(copy, path, source=tmp_path / "destroyed" / run.relative_to(here))
+        assert restored.last_order_id > 0 and not restored.killed and not restored.trouble
+        assert restored.lost_window_seconds is not None
+        assert 0 <= restored.lost_window_seconds <= restored.lost_window_seconds_max
+        assert f"the last {restored.lost_window_seconds:.3f} s" in restored_text(restored, path)
+        assert bool(restored.carried_lots) == (opening == "flat")
         second = EngineProcess(again, there, "--arm")
         try:
-            fills = int((Journal(restored.folder).events("exec")["header"]["type"] == lib.EXEC_FILL).sum())
-            until(lambda: second.count("gateway", "fills") >= fills > 0, "the fills of the day, from the venue")
+            until(lambda: second.count("gateway", "new_orders") > 20, "orders of the restored engine")
+            until(lambda: second.count("gateway", "fills") > 5, "fills")
+            until(lambda: reconciled(again).comparisons > 1, "it is reconciled")
             second.signal()
             assert second.wait() == 0, second.errors()
         finally:
             second.close()
+        status = reconciled(again)
+    assert status.state == "ended" and not status.breaks and status.here == status.there
+    last = last_run(again)
+    assert last is not None and str(last) != restored.folder
+    ids = [Journal(folder).events("cmd")["order_id"] for folder in (Path(restored.folder), last)]
+    assert ids[0].max() < ids[1].min(), "no order id is given out twice"
+    refs = [frame[4:8] for frame in wire_orders(tmp_path / "tap") if frame[3:4] == b"O"]
+    assert len(set(refs)) == len(refs), "no order is sent twice"
+
+
+def hold_over_night(running: RunningSimulator, config: Config, *, lots: int) -> None:
+    """A position from before the day: the venue knows it, and people tell the engine."""
+    symbol = running.ready["symbols"][0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.settimeout(5)
+        command = {"command": "plant", "account": "DEMO", "symbol": symbol, "lots": lots}
+        line.sendto(json.dumps(command).encode(), ("127.0.0.1", running.ready["control_port"]))
+        assert json.loads(line.recv(4096))["ok"]
+    held = new_adjustment(
+        kind="opening", symbol=symbol, lots=lots, cost_micros=lots * 10**8, cash_micros=0, who="test", why="over night"
+    )
+    AdjustmentFile(adjustments_path(config)).ask([held])
+
+
+def moved(config: Config, here: Path, there: Path, *, left: Path) -> Config:
+    """The configuration on another host: passwords and reference data are kept elsewhere too."""
+    replace = msgspec.structs.replace
+    for name in ("password", Path(config.refdata.path).name):
+        shutil.copy(left / name, there)
+
+    def to(path: str) -> str:
+        return path.replace(str(here), str(there))
+
+    return replace(
+        config,
+        engine=replace(config.engine, state_dir=str(there)),
+        gateway=replace(config.gateway, intents_dir=str(there), password_file=to(config.gateway.password_file)),
+        reconcile=replace(config.reconcile, password_file=to(config.reconcile.password_file)),
+        refdata=replace(config.refdata, path=to(config.refdata.path)),
+    )
+
+
+def reconciled(config: Config) -> ReconcileStatus:
+    return read_status(status_path(config), config.engine.name)
 
 
 def _held(copy: Path) -> bool:

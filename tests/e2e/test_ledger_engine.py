@@ -25,11 +25,14 @@ from hotpath.ledger.carry import carry, fold_journal, last_marks, last_run
 from hotpath.reconcile.status import read_status as reconciled
 from hotpath.reconcile.status import status_path
 from hotpath.recordings import replay_recording
+from hotpath.stages import intents_path
 from hotpath.venues.config import AccountConfig
 from tests.support.busy import busy_config, file_feed
 from tests.support.databases import Cluster, dump
 from tests.support.engines import EngineProcess, alive, children_of, engine_config, until, venue
 from tests.support.synthetic import write_synthetic_day
+
+BOOT_ID = slice(56, 72)  # of the segment header
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +198,16 @@ def test_trading_goes_on_while_the_database_is_killed_locked_and_restarted(
         assert dump(database) == dump(quiet)
 
 
-def test_everything_killed_at_once_goes_on_with_the_venues_position(tmp_path: Path, engine: str) -> None:
-    """Twice: every process of a live engine dies in the middle, and the next run carries over and hears the rest."""
+@pytest.mark.parametrize(
+    "durability", [None, "process", "power"], ids=["same boot", "other boot", "other boot, synced"]
+)
+def test_everything_killed_at_once_goes_on_with_the_venues_position(
+    durability: str | None, tmp_path: Path, engine: str
+) -> None:
+    """Twice: every process of a live engine dies in the middle, and the next run carries over and hears the rest.
+
+    With another boot the intent file is of a machine that went down: set aside, or kept where it was synced.
+    """
     accounts = [AccountConfig(username="DEMO", drop_copy="DEMODC")]
     quick = {"cooldown_ms": 20, "order_life_ms": 400, "style": "join"}
     with venue(tmp_path, accounts=accounts) as running:
@@ -206,6 +217,7 @@ def test_everything_killed_at_once_goes_on_with_the_venues_position(tmp_path: Pa
             config,
             engine=replace(config.engine, opening="carry"),
             journal=replace(config.journal, enabled=True),
+            gateway=replace(config.gateway, durability=durability or "process"),
             reconcile=ReconcileConfig(username="DEMODC", password_file=config.gateway.password_file, interval_s=1),
         )
         held: dict[int, int] = {}
@@ -221,6 +233,10 @@ def test_everything_killed_at_once_goes_on_with_the_venues_position(tmp_path: Pa
                     for each in [*family.children(recursive=True), family]:
                         os.kill(each.pid, signal.SIGKILL)
                     process.wait()
+                    if durability is not None:
+                        with intents_path(config).open("r+b") as file:
+                            file.seek(BOOT_ID.start)
+                            file.write(bytes(BOOT_ID.stop - BOOT_ID.start))
             finally:
                 process.close()
             folder = last_run(config)
