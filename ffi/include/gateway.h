@@ -99,7 +99,7 @@ typedef struct {
     session session;
     intent_store intents;
     gateway_order *orders;
-    uint32_t *index_by_id; /* hash of command_id -> record + 1 */
+    uint32_t *index_by_id; /* hash of command_id -> record + 1, and more of the hash above it */
     uint64_t index_mask;
     gateway_fill *fills;   /* by order and match, hashed, at most half of the places used; sockets only */
     uint64_t fill_mask;

@@ -72,14 +72,25 @@ gateway *gateway_init(void *memory, uint64_t bytes, const gateway_config *config
 
 /* ---- the tables ---------------------------------------------------------------------------------- */
 
-/* The cell of the intent with this id, or the empty one where it belongs; at most half are used. */
-static uint64_t index_home(const gateway *self, const command_id *id) { return digest_bytes(0, id, sizeof *id) & self->index_mask; }
+/* A cell holds the record's number + 1, and in the bits above the index's own as much of the name's hash: a probe
+ * that meets another's cell need not read its record, which lies as far away as any memory. */
+static uint64_t name_hash(const command_id *id) { return digest_bytes(0, id, sizeof *id); }
+static uint32_t cell_tag(const gateway *self, uint64_t hash) { return (uint32_t)(hash >> 32) & ~(uint32_t)self->index_mask; }
+static uint32_t *index_home(const gateway *self, const command_id *id) { return &self->index_by_id[name_hash(id) & self->index_mask]; }
 
+/* The record + 1 that the cell names. */
+static uint32_t cell_record(const gateway *self, uint32_t cell) { return cell & (uint32_t)self->index_mask; }
+
+/* The cell of the intent with this id, or the empty one where it belongs; at most half are used. */
 static uint32_t *index_cell(const gateway *self, const command_id *id) {
-    uint64_t at = index_home(self, id);
-    while (self->index_by_id[at] &&
-           memcmp(&self->intents.records[self->index_by_id[at] - 1].id, id, sizeof *id) != 0)
-        at = (at + 1) & self->index_mask;
+    uint64_t hash = name_hash(id), at = hash & self->index_mask;
+    uint32_t tag = cell_tag(self, hash);
+    for (;; at = (at + 1) & self->index_mask) {
+        uint32_t cell = self->index_by_id[at];
+        if (!cell) break;
+        if ((cell & ~(uint32_t)self->index_mask) != tag) continue;
+        if (memcmp(&self->intents.records[cell_record(self, cell) - 1].id, id, sizeof *id) == 0) break;
+    }
     return &self->index_by_id[at];
 }
 
@@ -146,7 +157,7 @@ void gateway_order_set(gateway *self, gateway_order *order, int state) {
 /* Enter a stored intent into the tables: at once, or when found after a death. */
 gateway_order *gateway_table_enter(gateway *self, uint32_t record_index) {
     const intent_record *record = &self->intents.records[record_index];
-    *index_cell(self, &record->id) = record_index + 1;
+    *index_cell(self, &record->id) = cell_tag(self, name_hash(&record->id)) | (record_index + 1);
     gateway_order *target = record->type == CMD_NEW ? NULL : gateway_order_by_id(self, record->target_order_id);
     if (record->type == CMD_CANCEL) {
         if (target) target->flags |= GATEWAY_ORDER_CANCEL_WANTED;
@@ -308,7 +319,7 @@ void gateway_plan(gateway *self, turn_plan *plan) {
     plan->input_sequence[GATEWAY_INPUT_CMD] = self->cmd.next + ring_available_inline(&self->cmd, self->config.batch_max);
     if (plan->input_sequence[GATEWAY_INPUT_CMD] != self->cmd.next) {
         const cmd_event *command = ring_front_inline(&self->cmd);
-        __builtin_prefetch(&self->index_by_id[index_home(self, &command->id)], 1);
+        __builtin_prefetch(index_home(self, &command->id), 1);
     }
     if (self->paper)
         plan->input_sequence[GATEWAY_INPUT_NORM] = self->norm.next + ring_available_inline(&self->norm, self->config.batch_max);
@@ -327,7 +338,7 @@ PREFETCHING void prefetch_next(const gateway *self) {
 /* The command's name is the intent's: its cell lies anywhere in an index that no near cache holds. */
 void gateway_expect(const gateway *self, const signal_event *intent) {
     command_id id = command_name(intent);
-    __builtin_prefetch(&self->index_by_id[index_home(self, &id)], 1);
+    __builtin_prefetch(index_home(self, &id), 1);
     prefetch_next(self);
 }
 
@@ -498,7 +509,7 @@ static int cancel_send(gateway *self, const turn_plan *plan, const cmd_event *co
 
 static int command_take(gateway *self, const turn_plan *plan, const cmd_event *command) {
     int reason = reason_against(self, plan, command); /* while the index's line, asked for in planning, arrives */
-    uint32_t known = *index_cell(self, &command->id);
+    uint32_t known = cell_record(self, *index_cell(self, &command->id));
     if (known) {
         const intent_record *record = &self->intents.records[known - 1];
         gateway_counters(self)[GATEWAY_DUPLICATE_COMMANDS]++;
