@@ -40,6 +40,7 @@ from hotpath.topology import (
 
 SLOT_SIZE = ffi.sizeof("norm_event")
 CALIBRATION_NS = 100_000_000
+HUGE_PAGE_BYTES = 2 << 20
 SMALL_SEGMENTS = 64  # at most: pages, cursors and bells, each rounded up to a page
 SEAT_SEGMENTS = 5  # of each seat, the same
 MILLISECOND_NS = 1_000_000
@@ -274,11 +275,17 @@ def name_histogram(histogram: Any, name: str) -> None:
 
 
 def huge_memory(size: int) -> tuple[Any, Any]:
-    """Private, zeroed, prefaulted memory on huge pages where the system gives them.
+    """Private, zeroed, prefaulted memory on huge pages where the system gives them, to its last byte.
 
+    Only an aligned piece of memory can be a huge page: what is large is rounded up to whole ones and begins on one.
     Returns (owner, ``void *``): the pointer is good while the owner lives.
     """
-    owner = mmap.mmap(-1, max(size, mmap.PAGESIZE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    segments.advise(owner, mmap.MADV_HUGEPAGE)
-    segments.advise(owner, segments.MADV_POPULATE_WRITE)
-    return owner, ffi.cast("void *", ffi.from_buffer(owner))
+    large = size >= HUGE_PAGE_BYTES // 4
+    length = -(-size // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES if large else max(size, mmap.PAGESIZE)
+    spare = HUGE_PAGE_BYTES - mmap.PAGESIZE if large else 0
+    owner = mmap.mmap(-1, length + spare, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    first = ffi.cast("uint8_t *", ffi.from_buffer(owner))
+    start = -int(ffi.cast("uintptr_t", first)) % HUGE_PAGE_BYTES if large else 0
+    segments.advise(owner, mmap.MADV_HUGEPAGE, start, length)
+    segments.advise(owner, segments.MADV_POPULATE_WRITE, start, length)
+    return owner, ffi.cast("void *", first + start)

@@ -302,10 +302,10 @@ def _allocate(name: str, descriptor: int, size: int, *, huge_pages: bool, lock: 
     return mapping
 
 
-def advise(mapping: mmap.mmap, advice: int) -> None:
+def advise(mapping: mmap.mmap, advice: int, start: int = 0, length: int | None = None) -> None:
     """Advice that an older kernel, or a full file system, may decline: posix_fallocate has the last word."""
     try:
-        mapping.madvise(advice)
+        mapping.madvise(advice, start, len(mapping) - start if length is None else length)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EFAULT, errno.ENOMEM, errno.ENOSPC):
             raise

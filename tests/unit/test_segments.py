@@ -17,6 +17,7 @@ import pytest
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of, layout_hash
 from hotpath import segments
+from hotpath.engine import HUGE_PAGE_BYTES, huge_memory
 from hotpath.errors import (
     SegmentError,
     SegmentMismatchError,
@@ -348,3 +349,16 @@ def test_c_reads_the_header_that_python_sealed(engine: str, made: segments.Segme
     assert lib.segment_sealed(made.pointer) == 1
     header = made.cast("segment_header *", 0)
     assert ffi.string(header.name).decode() == f"/hotpath.{engine}.risk"
+
+
+@pytest.mark.parametrize("size", [1, 300_000, 3 << 20])
+def test_large_private_memory_is_whole_huge_pages(size: int) -> None:
+    owner, pointer = huge_memory(size)
+    first = ffi.cast("uint8_t *", pointer)
+    assert first[0] == first[size - 1] == 0
+    first[size - 1] = 7
+    if size < HUGE_PAGE_BYTES // 4:
+        return
+    assert int(ffi.cast("uintptr_t", pointer)) % HUGE_PAGE_BYTES == 0
+    begins = int(ffi.cast("uintptr_t", pointer)) - int(ffi.cast("uintptr_t", ffi.from_buffer(owner)))
+    assert begins + -(-size // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES <= len(owner)
