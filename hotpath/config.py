@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct, field
 
+from hotpath.config_control import ControlConfig
 from hotpath.config_registry import RegistryConfig
 from hotpath.config_seats import check_seats, check_strategies
 from hotpath.config_text import toml_text
@@ -435,6 +436,7 @@ class Config(Section, frozen=True):
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
     strategies: list[StrategyConfig] = field(default_factory=list)
+    control: ControlConfig = field(default_factory=ControlConfig)
     fees: dict[FeeVenue, FeeConfig] = field(default_factory=dict)  # "default": of venues that have no other
 
     @property
@@ -608,6 +610,8 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("journal.space_low_mib", f"must not be below space_out_mib ({journal.space_out_mib})")
     if re.search(r"://[^/@]*:[^/@]*@|password=", config.projection.dsn):
         refuse("projection.dsn", "holds a password; name the environment variable that has it: projection.password_env")
+    if config.control.host and not config.control.tls_dir:
+        refuse("control.tls_dir", "control.host needs certificates: hotctl certs init DIR makes them")
     check_seats(config, refuse)
     check_strategies(config, refuse)
     if gateway.kind != "paper" and not gateway.username:
@@ -675,5 +679,8 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
         ),
         tap=replace(config.tap, endpoint=absolute_endpoint(config.tap.endpoint)),
         ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),
+        control=replace(
+            config.control, socket=absolute(config.control.socket), tls_dir=absolute(config.control.tls_dir)
+        ),
         strategies=[replace(each, code=absolute_reference(each.code, folder)) for each in config.strategies],
     )

@@ -34,6 +34,7 @@ from hotpath.errors import ConfigError
 from hotpath.topology import side_segment
 
 PROJECTOR = "hotctl.projection.process"  # of another room, which this one knows by name alone
+CONTROL = "hotctl.server"
 WhenDead = Literal["resume", "restart", "leave"]
 
 
@@ -64,6 +65,8 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
     if record is not None and spec.config.projection.enabled:
         refuse_without_sql()
         table.append(SideProcess("projector", (PROJECTOR, str(run_path), str(record)), "restart", around=True))
+    if spec.config.control.enabled and not spec.lockstep:
+        table.append(SideProcess("control", (CONTROL, str(run_path)), "restart", around=True))
     if spec.reconcile:
         reconciler = ("hotpath.reconcile.process", str(run_path), str(record or ""))
         table.append(SideProcess("reconcile", reconciler, "restart", around=True, page=side_segment("reconcile")))

@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,6 +35,8 @@ from hotpath import strategy_watch
 from hotpath.arming import missing_preconditions
 from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
 from hotpath.config import Config
+from hotpath.control.answer import answer
+from hotpath.control.requests import RequestDesk
 from hotpath.engine import EngineMemory, EngineSpec
 from hotpath.errors import ConfigError, RecoveryError, StageError
 from hotpath.holders import Hold, engine_lock, hold
@@ -135,8 +138,10 @@ class Supervisor:
         self.record = record  # the folder of this run's journal
         self.side_processes = side_processes(spec, self.run_path, record=record)
         self._journal = JournalWatch(self.memory)
-        self._desk = AdjustmentDesk(self.memory)
-        self._reconciliation = ReconcileWatch(self.memory, self._desk)
+        self.desk = AdjustmentDesk(self.memory)
+        self.reconciliation = ReconcileWatch(self.memory, self.desk)
+        self.end_wanted = ""  # why the run shall end, when somebody asked for it
+        self._requests = RequestDesk(spec.config, run_epoch=self.memory.run_epoch)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
         except BaseException:
@@ -160,7 +165,7 @@ class Supervisor:
         if self.arm_when_ready and self.spec.lockstep:
             self.arm()
         self._start_sides(around=True)
-        self.notices += self._desk.serve()  # before the gateway's first turn, so that they stand before its executions
+        self.notices += self.desk.serve()  # before the gateway's first turn, so that they stand before its executions
         for place in self.spec.placement.places:
             self._start_stages(place.process, place.stages)
         ready = self._wait_ready(until, [page_segment(stage) for stage in STAGES])
@@ -183,10 +188,10 @@ class Supervisor:
 
     def _missing(self) -> list[str]:
         """What must hold before orders may leave, and does not."""
-        return [*missing_preconditions(self.memory), *self._desk.missing()] or self._reconciliation.missing
+        return [*missing_preconditions(self.memory), *self.desk.missing()] or self.reconciliation.missing
 
     def _check_reconciliation(self) -> None:
-        self.notices += self._reconciliation.check()
+        self.notices += self.reconciliation.check()
 
     def _arm_late(self) -> None:
         """What was missing at the start may hold by now. A kill since then is people's to accept."""
@@ -276,10 +281,13 @@ class Supervisor:
 
     def arm(self) -> None:
         """Accept the kill that stands; orders may leave from here on."""
-        control = self.memory.control
-        self._armed = True
-        if not lib.control_arm(control, control.kill_epoch):
+        if not self.accept(int(self.memory.control.kill_epoch)):
             self.notices.append("killed while arming: the engine stays killed")
+
+    def accept(self, epoch: int) -> bool:
+        """Accept one kill; False when a later one stands, which was not meant."""
+        self._armed, self._killed_here, self._unarmed_for = True, False, []
+        return bool(lib.control_arm(self.memory.control, epoch))
 
     def kill(self, reason: str, *, latch: bool) -> None:
         """No new order leaves after this; with `latch`, over restarts too."""
@@ -300,6 +308,8 @@ class Supervisor:
         `each` is called every round, for a live view; one that fails is called no more.
         """
         while not until():
+            if self.end_wanted:
+                return self._outcome(self.end_wanted)
             for child in list(self.children.values()):
                 trouble = self._check(child)
                 if trouble is not None:
@@ -307,7 +317,8 @@ class Supervisor:
             self._check_away()
             self._check_journal()
             self._check_reconciliation()
-            self.notices += self._desk.serve()
+            self.notices += self.desk.serve()
+            self.notices += self._requests.serve(partial(answer, self))
             self._arm_late()
             bury_coprocesses(self.memory)
             if each is not None:
@@ -551,7 +562,7 @@ class Supervisor:
             if child.side is None:
                 child.end(seconds=deadline - time.monotonic())
         self._stop_sides(around=True)
-        self.notices += [each for each in self._reconciliation.ended() if each not in self.notices]
+        self.notices += [each for each in self.reconciliation.ended() if each not in self.notices]
         if self.spec.lockstep:
             self.notices += [
                 notice

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hotctl.commands import audit, second_person, trading
+from hotctl.commands.options import take_options
 from hotpath.errors import HotpathError
 
 if TYPE_CHECKING:
     from hotctl.projection.status import Status
 
 app = typer.Typer(
-    help="hotctl: an engine from outside: its journal as SQL tables.",
+    help="hotctl: hold an engine from outside: see it, kill it, arm it, set its limits, prove who did what.\n\n"
+    "Every verb takes --engine NAME (of this host) or --profile NAME (docs/control.md), -o table|json|jsonl, "
+    "--timeout SECONDS and --no-input, anywhere on the line. Exit codes: 0 ok, 2 usage, 3 denied, 4 precondition, "
+    "5 unreachable, 6 outcome unknown, 7 partial.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -31,6 +35,9 @@ projection_app = typer.Typer(
     "Every table can be made again from the journal.",
     no_args_is_help=True,
 )
+trading.register(app)
+second_person.register(app)
+app.add_typer(audit.app, name="audit")
 app.add_typer(projection_app, name="projection")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The engine's TOML file.")]
@@ -142,6 +149,15 @@ def projection_snapshot(config: ConfigFile, json: Json = False) -> None:
     _report({"positions": rows}, "\n".join(lines) or "no position ever moved", json=json)
 
 
+@app.command()
+def serve(config: ConfigFile) -> None:
+    """Be the control process of an engine by hand, until Ctrl-C: what [control] enabled = true has the engine start."""
+    from hotctl.server.process import serve as serve_engine
+    from hotpath.config import load_config
+
+    serve_engine(load_config(config))
+
+
 def _report(summary: dict[str, Any], text: str, *, json: bool) -> None:
     """One result, for a machine or for people."""
     if json:
@@ -155,7 +171,7 @@ def _report(summary: dict[str, Any], text: str, *, json: bool) -> None:
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app()
+        app(args=take_options(sys.argv[1:]))
     except HotpathError as error:
         print(f"hotctl: {error}", file=sys.stderr)
         if error.next_step:

@@ -1,0 +1,257 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Snapshot(_message.Message):
+    __slots__ = ("engine", "state", "topology", "run_epoch", "time_ns", "clock", "clock_frequency_hz", "killed", "kill_epoch", "mode", "mode_words", "instruments", "stages", "hops", "rings", "seats", "sides", "journal")
+    class ModeWordsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class StagesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: StageStat
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[StageStat, _Mapping]] = ...) -> None: ...
+    class HopsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: HopStat
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[HopStat, _Mapping]] = ...) -> None: ...
+    class RingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: RingStat
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[RingStat, _Mapping]] = ...) -> None: ...
+    class SeatsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: SeatStat
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[SeatStat, _Mapping]] = ...) -> None: ...
+    class SidesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: StageStat
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[StageStat, _Mapping]] = ...) -> None: ...
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    RUN_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FREQUENCY_HZ_FIELD_NUMBER: _ClassVar[int]
+    KILLED_FIELD_NUMBER: _ClassVar[int]
+    KILL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    MODE_WORDS_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENTS_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
+    RINGS_FIELD_NUMBER: _ClassVar[int]
+    SEATS_FIELD_NUMBER: _ClassVar[int]
+    SIDES_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_FIELD_NUMBER: _ClassVar[int]
+    engine: str
+    state: str
+    topology: str
+    run_epoch: int
+    time_ns: int
+    clock: str
+    clock_frequency_hz: int
+    killed: bool
+    kill_epoch: int
+    mode: str
+    mode_words: _containers.ScalarMap[str, str]
+    instruments: int
+    stages: _containers.MessageMap[str, StageStat]
+    hops: _containers.MessageMap[str, HopStat]
+    rings: _containers.MessageMap[str, RingStat]
+    seats: _containers.MessageMap[str, SeatStat]
+    sides: _containers.MessageMap[str, StageStat]
+    journal: JournalStat
+    def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., topology: _Optional[str] = ..., run_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., clock: _Optional[str] = ..., clock_frequency_hz: _Optional[int] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., mode: _Optional[str] = ..., mode_words: _Optional[_Mapping[str, str]] = ..., instruments: _Optional[int] = ..., stages: _Optional[_Mapping[str, StageStat]] = ..., hops: _Optional[_Mapping[str, HopStat]] = ..., rings: _Optional[_Mapping[str, RingStat]] = ..., seats: _Optional[_Mapping[str, SeatStat]] = ..., sides: _Optional[_Mapping[str, StageStat]] = ..., journal: _Optional[_Union[JournalStat, _Mapping]] = ...) -> None: ...
+
+class RestartStat(_message.Message):
+    __slots__ = ("count", "turns", "spans_ns")
+    class SpansNsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    SPANS_NS_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    turns: int
+    spans_ns: _containers.ScalarMap[str, int]
+    def __init__(self, count: _Optional[int] = ..., turns: _Optional[int] = ..., spans_ns: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class StageStat(_message.Message):
+    __slots__ = ("state", "pid", "cpu", "alive", "heartbeat_age_ns", "turns", "idle_turns", "rss_bytes", "error", "counters", "restart")
+    class CountersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    ALIVE_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_AGE_NS_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    IDLE_TURNS_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    RESTART_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    pid: int
+    cpu: int
+    alive: bool
+    heartbeat_age_ns: int
+    turns: int
+    idle_turns: int
+    rss_bytes: int
+    error: str
+    counters: _containers.ScalarMap[str, int]
+    restart: RestartStat
+    def __init__(self, state: _Optional[str] = ..., pid: _Optional[int] = ..., cpu: _Optional[int] = ..., alive: _Optional[bool] = ..., heartbeat_age_ns: _Optional[int] = ..., turns: _Optional[int] = ..., idle_turns: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., error: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., restart: _Optional[_Union[RestartStat, _Mapping]] = ...) -> None: ...
+
+class HopStat(_message.Message):
+    __slots__ = ("count", "p50_ns", "p99_ns", "p999_ns", "max_ns", "budget_ns")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    P50_NS_FIELD_NUMBER: _ClassVar[int]
+    P99_NS_FIELD_NUMBER: _ClassVar[int]
+    P999_NS_FIELD_NUMBER: _ClassVar[int]
+    MAX_NS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    p50_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
+    budget_ns: int
+    def __init__(self, count: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., p999_ns: _Optional[int] = ..., max_ns: _Optional[int] = ..., budget_ns: _Optional[int] = ...) -> None: ...
+
+class ReaderStat(_message.Message):
+    __slots__ = ("kind", "lag", "lost")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    lag: int
+    lost: int
+    def __init__(self, kind: _Optional[str] = ..., lag: _Optional[int] = ..., lost: _Optional[int] = ...) -> None: ...
+
+class RingStat(_message.Message):
+    __slots__ = ("writer", "capacity", "published", "full_count", "readers")
+    class ReadersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ReaderStat
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ReaderStat, _Mapping]] = ...) -> None: ...
+    WRITER_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    FULL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    READERS_FIELD_NUMBER: _ClassVar[int]
+    writer: str
+    capacity: int
+    published: int
+    full_count: int
+    readers: _containers.MessageMap[str, ReaderStat]
+    def __init__(self, writer: _Optional[str] = ..., capacity: _Optional[int] = ..., published: _Optional[int] = ..., full_count: _Optional[int] = ..., readers: _Optional[_Mapping[str, ReaderStat]] = ...) -> None: ...
+
+class SeatStat(_message.Message):
+    __slots__ = ("state", "reason", "pid", "account", "strategy", "open_orders", "requests", "refused", "reports", "reports_lost", "attachments", "cuts", "python", "answers", "answer_p50_ns", "answer_p99_ns", "answer_p999_ns")
+    class PythonEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    OPEN_ORDERS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_LOST_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
+    CUTS_FIELD_NUMBER: _ClassVar[int]
+    PYTHON_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_P50_NS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_P99_NS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_P999_NS_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    reason: str
+    pid: int
+    account: int
+    strategy: int
+    open_orders: int
+    requests: int
+    refused: int
+    reports: int
+    reports_lost: int
+    attachments: int
+    cuts: int
+    python: _containers.ScalarMap[str, int]
+    answers: int
+    answer_p50_ns: int
+    answer_p99_ns: int
+    answer_p999_ns: int
+    def __init__(self, state: _Optional[str] = ..., reason: _Optional[str] = ..., pid: _Optional[int] = ..., account: _Optional[int] = ..., strategy: _Optional[int] = ..., open_orders: _Optional[int] = ..., requests: _Optional[int] = ..., refused: _Optional[int] = ..., reports: _Optional[int] = ..., reports_lost: _Optional[int] = ..., attachments: _Optional[int] = ..., cuts: _Optional[int] = ..., python: _Optional[_Mapping[str, int]] = ..., answers: _Optional[int] = ..., answer_p50_ns: _Optional[int] = ..., answer_p99_ns: _Optional[int] = ..., answer_p999_ns: _Optional[int] = ...) -> None: ...
+
+class JournalStat(_message.Message):
+    __slots__ = ("sync", "interval_ns", "loss_window_ns", "sync_ns_last", "sync_ns_max", "lag_events", "lag_share", "lag_ring", "lost", "free_bytes", "space")
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_NS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_WINDOW_NS_FIELD_NUMBER: _ClassVar[int]
+    SYNC_NS_LAST_FIELD_NUMBER: _ClassVar[int]
+    SYNC_NS_MAX_FIELD_NUMBER: _ClassVar[int]
+    LAG_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LAG_SHARE_FIELD_NUMBER: _ClassVar[int]
+    LAG_RING_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    sync: str
+    interval_ns: int
+    loss_window_ns: int
+    sync_ns_last: int
+    sync_ns_max: int
+    lag_events: int
+    lag_share: float
+    lag_ring: str
+    lost: int
+    free_bytes: int
+    space: str
+    def __init__(self, sync: _Optional[str] = ..., interval_ns: _Optional[int] = ..., loss_window_ns: _Optional[int] = ..., sync_ns_last: _Optional[int] = ..., sync_ns_max: _Optional[int] = ..., lag_events: _Optional[int] = ..., lag_share: _Optional[float] = ..., lag_ring: _Optional[str] = ..., lost: _Optional[int] = ..., free_bytes: _Optional[int] = ..., space: _Optional[str] = ...) -> None: ...
