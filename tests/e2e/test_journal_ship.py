@@ -25,7 +25,7 @@ from hotpath.errors import JournalError
 from hotpath.journal import Journal, journal_root
 from hotpath.journal.format import END_FILE, End, crc32c
 from hotpath.journal.receive import Receiver, take_piece
-from hotpath.journal.restore import refuse_growing, restore, restored_text
+from hotpath.journal.restore import refuse_growing, restore, restored_text, was_killed
 from hotpath.journal.ship import STATUS_FILE, Peer, Shipper
 from hotpath.journal.verify import verify
 from hotpath.journal.writer import RingWriter, Sizes
@@ -33,9 +33,10 @@ from hotpath.ledger.adjustments import AdjustmentFile, adjustments_path, new_adj
 from hotpath.ledger.carry import last_run
 from hotpath.reconcile.status import ReconcileStatus, read_status, status_path
 from hotpath.venues.config import AccountConfig
+from tests.e2e.test_snapshot_engine import SERVICE, with_snapshots
 from tests.support.busy import busy_config
 from tests.support.engines import REPOSITORY, EngineProcess, engine_config, until, venue, wire_orders
-from tests.support.journals import RUN_EPOCH, make_folder, random_events
+from tests.support.journals import RUN_EPOCH, make_folder, random_events, write_ring
 
 SMALL = Sizes(first=512 * 128, largest=1024 * 128)
 
@@ -162,12 +163,13 @@ def test_engine_goes_on_from_the_copy_when_its_host_is_gone(opening: str, tmp_pa
     Flat: the run had been told of a position that the venue's day does not know. Carry: it knows of none.
     """
     replace = msgspec.structs.replace
-    with venue(tmp_path, accounts=[AccountConfig(username="DEMO", drop_copy="DEMODC")], control_port=0) as running:
+    accounts = [AccountConfig(username="DEMO", drop_copy="DEMODC")]
+    with venue(tmp_path, accounts=accounts, control_port=0, **SERVICE) as running:
         here, there = tmp_path / "here", tmp_path / "there"
         here.mkdir()
         there.mkdir()
         quick = busy_config(signal={"cooldown_ms": 20, "order_life_ms": 400, "style": "join"})
-        config = engine_config(engine, running, here, topology="paired", busy=quick)
+        config = with_snapshots(engine_config(engine, running, here, topology="paired", busy=quick), running)
         config = replace(
             config,
             engine=replace(config.engine, opening=opening),
@@ -227,6 +229,18 @@ def test_engine_goes_on_from_the_copy_when_its_host_is_gone(opening: str, tmp_pa
     assert len(set(refs)) == len(refs), "no order is sent twice"
 
 
+@pytest.mark.parametrize(
+    ("killed", "latched"), [([1, 0, 0], False), ([1, 0, 1], True), ([1, 1, 1], False), ([], False)]
+)
+def test_copy_that_ends_killed_leaves_its_engine_killed(killed: list[int], latched: bool, tmp_path: Path) -> None:
+    """Whoever killed it: the host's death does not undo it. A run that was never armed was not killed by anybody."""
+    folder = make_folder(tmp_path / "20260101-1")
+    turns = random_events("risk.ctl", len(killed))
+    turns["killed"] = killed
+    write_ring(folder, "risk.ctl", turns)
+    assert was_killed(Journal(folder)) == latched
+
+
 def hold_over_night(running: RunningSimulator, config: Config, *, lots: int) -> None:
     """A position from before the day: the venue knows it, and people tell the engine."""
     symbol = running.ready["symbols"][0]
@@ -256,6 +270,7 @@ def moved(config: Config, here: Path, there: Path, *, left: Path) -> Config:
         gateway=replace(config.gateway, intents_dir=str(there), password_file=to(config.gateway.password_file)),
         reconcile=replace(config.reconcile, password_file=to(config.reconcile.password_file)),
         refdata=replace(config.refdata, path=to(config.refdata.path)),
+        feed=replace(config.feed, snapshot_password_file=to(config.feed.snapshot_password_file)),
     )
 
 

@@ -27,6 +27,7 @@ from hotpath.reconcile.status import status_path
 from hotpath.recordings import replay_recording
 from hotpath.stages import intents_path
 from hotpath.venues.config import AccountConfig
+from tests.e2e.test_snapshot_engine import SERVICE, with_snapshots
 from tests.support.busy import busy_config, file_feed
 from tests.support.databases import Cluster, dump
 from tests.support.engines import EngineProcess, alive, children_of, engine_config, until, venue
@@ -199,19 +200,22 @@ def test_trading_goes_on_while_the_database_is_killed_locked_and_restarted(
 
 
 @pytest.mark.parametrize(
-    "durability", [None, "process", "power"], ids=["same boot", "other boot", "other boot, synced"]
+    ("durability", "deaths"),
+    [(None, 2), ("process", 1), pytest.param("power", 1, marks=pytest.mark.soak)],
+    ids=["same boot", "other boot", "other boot, synced"],
 )
 def test_everything_killed_at_once_goes_on_with_the_venues_position(
-    durability: str | None, tmp_path: Path, engine: str
+    durability: str | None, deaths: int, tmp_path: Path, engine: str
 ) -> None:
-    """Twice: every process of a live engine dies in the middle, and the next run carries over and hears the rest.
+    """Every process of a live engine dies in the middle, and the next run carries over and hears the rest.
 
     With another boot the intent file is of a machine that went down: set aside, or kept where it was synced.
     """
     accounts = [AccountConfig(username="DEMO", drop_copy="DEMODC")]
     quick = {"cooldown_ms": 20, "order_life_ms": 400, "style": "join"}
-    with venue(tmp_path, accounts=accounts) as running:
+    with venue(tmp_path, accounts=accounts, **SERVICE) as running:
         config = engine_config(engine, running, tmp_path, topology="fused", busy=busy_config(signal=quick))
+        config = with_snapshots(config, running)  # else each run asks for the whole day before it trades
         replace = msgspec.structs.replace
         config = replace(
             config,
@@ -221,7 +225,7 @@ def test_everything_killed_at_once_goes_on_with_the_venues_position(
             reconcile=ReconcileConfig(username="DEMODC", password_file=config.gateway.password_file, interval_s=1),
         )
         held: dict[int, int] = {}
-        for last in (False, False, True):
+        for last in (*[False] * deaths, True):
             process = EngineProcess(config, tmp_path, "--arm", "--clear-kill", "the test goes on")
             try:
                 process.wait_trading(fills=4)

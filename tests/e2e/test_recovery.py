@@ -72,8 +72,9 @@ def recorded(config: Config, folder: Path) -> Iterator[EngineProcess]:
 
 def kill(process: EngineProcess, stage: str, *, number: int = signal.SIGKILL) -> None:
     """End the process of a stage, and wait until orders leave again."""
-    before = process.pid_of(stage)
+    before, died = process.pid_of(stage), process.errors().count("ended by")
     os.kill(before, number)
+    until(lambda: process.errors().count("ended by") > died, "word of its death")
     until(lambda: process.pid_of(stage) not in (0, before), f"a successor of the {stage}")
     orders = process.count("gateway", "new_orders")
 
