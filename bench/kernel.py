@@ -29,6 +29,7 @@ SMALL = (
     "digest",
     "gate",
     "histogram",
+    "limit_copy",
     "moldudp",
     "ouch",
     "ouch42",

@@ -15,12 +15,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from hotpath.config_control import ControlConfig
 from hotpath.config_registry import RegistryConfig
+from hotpath.config_risk import InstrumentRiskOverride, RiskConfig
 from hotpath.config_seats import check_seats, check_strategies
 from hotpath.config_text import toml_text
+from hotpath.config_types import (
+    Capacity,
+    FeeRate,
+    FeeVenue,
+    Host,
+    Milliseconds,
+    Name,
+    Port,
+    PositiveInt,
+    Scale,
+    Section,
+    SenderName,
+    Weight,
+    WholeInt,
+)
 from hotpath.errors import ConfigError
 from hotpath.user_code import absolute_reference, split_reference
 
@@ -28,24 +44,6 @@ MICROS = 1_000_000
 SENDERS_MAX = 16  # INGRESS_SENDERS_MAX of ffi/include/ingress.h; a test holds the two equal
 IPC = "ipc://"
 EVERY_KEY = "hotpath config show prints a file with every key and its default"
-
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,23}$")]
-SenderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$")]
-Host = Annotated[str, Meta(min_length=1, max_length=255)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
-WholeInt = Annotated[int, Meta(ge=0, le=2**53)]
-Milliseconds = Annotated[int, Meta(ge=1, le=86_400_000)]
-Money = Annotated[float, Meta(ge=0, le=1e12)]
-Weight = Annotated[float, Meta(ge=-1000, le=1000)]
-Scale = Annotated[float, Meta(gt=0, le=1e9)]
-FeeRate = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
-FeeVenue = Literal["default", "paper", "ouch50", "ouch42"]
-Capacity = Annotated[int, Meta(ge=64, le=2**24)]
-
-
-class Section(Struct, frozen=True, forbid_unknown_fields=True):
-    """One table of the file."""
 
 
 def read_secret(key: str, *, variable: str, path: str) -> str:
@@ -212,58 +210,6 @@ class SignalConfig(Section, frozen=True):
     position_lots_max: PositiveInt = 500  # the strategy's own bound; the risk limit is another matter
     native: str = ""  # compiled function that gives the score `custom`: "module:name" or "path.py:name"
     allow_unisolated: bool = False  # native code in one process with risk and gateway, on a real venue
-
-
-class InstrumentRisk(Section, frozen=True):
-    """[risk.defaults]: limits of an instrument. 0 forbids; no value means unlimited."""
-
-    position_lots_max: WholeInt = 1000
-    order_quantity_lots_max: WholeInt = 500
-    order_value_currency_max: Money = 100_000.0
-    collar_ppm_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 20_000
-    blocked: bool = False
-    no_short: bool = False
-
-    @property
-    def order_value_micros_max(self) -> int:
-        """The order value limit in millionths of the currency."""
-        return round(self.order_value_currency_max * MICROS)
-
-
-class InstrumentRiskOverride(Section, frozen=True):
-    """[risk.instruments.SYMBOL]: the limits that differ from [risk.defaults]."""
-
-    position_lots_max: WholeInt | None = None
-    order_quantity_lots_max: WholeInt | None = None
-    order_value_currency_max: Money | None = None
-    collar_ppm_max: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    blocked: bool | None = None
-    no_short: bool | None = None
-
-
-class RiskConfig(Section, frozen=True):
-    """[risk]: limits over everything, and of each instrument."""
-
-    gross_value_currency_max: Money = 1_000_000.0
-    open_orders_max: WholeInt = 100
-    messages_per_second_max: WholeInt = 1000
-    stale_after_ms: Milliseconds = 5000
-    require_trading_state: bool = True  # no order before the venue has said that the instrument trades
-    defaults: InstrumentRisk = field(default_factory=InstrumentRisk)
-    instruments: dict[str, InstrumentRiskOverride] = field(default_factory=dict)
-
-    @property
-    def gross_value_micros_max(self) -> int:
-        """The gross value limit in millionths of the currency."""
-        return round(self.gross_value_currency_max * MICROS)
-
-    def limits_of(self, symbol: str) -> InstrumentRisk:
-        """Limits of one instrument: the defaults, with what its own table says."""
-        override = self.instruments.get(symbol)
-        if override is None:
-            return self.defaults
-        changes = {key: value for key, value in msgspec.structs.asdict(override).items() if value is not None}
-        return msgspec.structs.replace(self.defaults, **changes)
 
 
 class PaperConfig(Section, frozen=True):

@@ -27,14 +27,13 @@ from hotpath.config import (
     FeaturesConfig,
     FeedConfig,
     GatewayConfig,
-    InstrumentRisk,
     JournalConfig,
     RefdataConfig,
-    RiskConfig,
     ScalesConfig,
     SignalConfig,
     config_toml,
 )
+from hotpath.config_risk import InstrumentRisk, RiskConfig
 from hotpath.errors import VenueError
 from hotpath.report import RunReport
 from hotpath.run import RunOptions, run_configured

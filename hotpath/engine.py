@@ -24,6 +24,8 @@ from ffi import ffi, lib
 from hotpath import limits, segments
 from hotpath.config import Config, CoprocessConfig
 from hotpath.endpoints import ingress_endpoint, publish_endpoints, tap_endpoint
+from hotpath.limits.kept import lay_over_kept
+from hotpath.limits_log import LimitsWriter
 from hotpath.segments import HEADER_SIZE, Segment
 from hotpath.topology import (
     ENDPOINTS_SEGMENT,
@@ -119,12 +121,15 @@ class EngineMemory:
         self.spec = spec
         self.run_epoch = time.time_ns()
         self.segments: dict[str, Segment] = {}
+        self.limits_left: list[str] = []  # changed by people, and in the configuration since
         segments.reap(spec.name)
         try:
             self._create_pages()
             for ring in spec.rings:
                 self._create_ring(ring)
             self._create_stage_pages()
+            if not spec.lockstep:
+                self._lay_over_limits()
         except BaseException:
             self.unlink()
             raise
@@ -174,6 +179,11 @@ class EngineMemory:
             name_histogram(answer.cast("histogram *"), "strategy_answer")
         for each in spec.placement.places:
             self._create_page(f"bell.{each.process}", lib.SEGMENT_DOORBELL, "doorbell")
+
+    def _lay_over_limits(self) -> None:
+        """What people changed in earlier runs stands in this one too, from its first order on."""
+        writer = LimitsWriter(self.spec.name, journaled=self.spec.journal, run_epoch=self.run_epoch)
+        self.limits_left = lay_over_kept(self.spec.config, writer, self.spec.symbols)
 
     def _create_stage_pages(self) -> None:
         """Last: whoever looks from outside begins with these, and finds all the rest when they are there."""

@@ -22,6 +22,8 @@
     │   └── SeatFullError          75   the engine has not yet taken what was asked before
     ├── StrategyError              70   a Python strategy cannot be run
     │   └── NonsenseError          70   it asked for what no sane strategy asks for: it is cut off
+    ├── LimitsError                65   a limit that there is not, or a value that it cannot have
+    │   └── StaleVersionError      75   somebody else changed the limits first
     ├── VenueError                 69   the venue cannot be reached or refuses the session
     └── StageError                 70   a stage failed, or did not start or stop in time
         └── RecoveryError          76   a dead stage's state cannot be made again, or differs from what it did
@@ -167,6 +169,18 @@ class StrategyError(HotpathError):
 
 class NonsenseError(StrategyError):
     """A strategy asked for what no sane strategy asks for. The seat is cut when this is raised, caught or not."""
+
+
+class LimitsError(HotpathError):
+    """A limit that there is not, a value that it cannot have, or limits that cannot be trusted."""
+
+    exit_code = 65
+
+
+class StaleVersionError(LimitsError):
+    """The limits are no longer at the version that a change was based on."""
+
+    exit_code = 75
 
 
 class VenueError(HotpathError):

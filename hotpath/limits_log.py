@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of
 from hotpath import segments
-from hotpath.config import RiskConfig
+from hotpath.config_risk import RiskConfig
 from hotpath.errors import JournalError, StageError
 from hotpath.limits import copy_bytes, current_copy, limits_copy, publish_copy
 from hotpath.rings import RingWriter
@@ -60,10 +60,10 @@ class LimitsWriter:
         self._ring_segment = attach(engine, RING, lib.SEGMENT_RING, run_epoch=run_epoch)
         self._ring = RingWriter(engine, RING, gates=("journal",) if journaled else (), run_epoch=run_epoch)
         self._copy = current_copy(self._page, copy_bytes(table.info.capacity))
-        self._whole = self._ring.next_sequence > 0  # a predecessor wrote: nobody knows how far it came
         self.version = int(ffi.cast("limits_header *", ffi.from_buffer(self._copy)).version)
-        if self._whole:
-            self.version = max(self.version, self._last_logged())
+        last = self._last_logged() if self._ring.next_sequence > 0 else self.version
+        self._whole = last != self.version  # a predecessor died between log and page: nobody knows how far it came
+        self.version = max(self.version, last)
 
     def _last_logged(self) -> int:
         """The version of the last event in the ring."""

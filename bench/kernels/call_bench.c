@@ -13,6 +13,7 @@
 #include "digest.h"
 #include "gate.h"
 #include "histogram_inline.h"
+#include "limit_copy.h"
 #include "moldudp.h"
 #include "ouch.h"
 #include "ring_inline.h"
@@ -69,10 +70,18 @@ static void prepare_gate(void) {
     static struct {
         limits_header header;
         instrument_limits limits;
-    } copy = {{.version = 1, .gross_value_micros_max = INT64_MAX, .open_orders_max = 1024, .messages_per_second_max = 1000000000,
-               .stale_after_ns = UINT64_MAX / 2, .count = 1},
-              {.position_lots_max = INT64_MAX / 4, .order_quantity_lots_max = 1000, .order_value_micros_max = INT64_MAX,
-               .collar_ppm_max = 100000}};
+    } copy;
+    limits_clear(&copy.header, 1, 0);
+    copy.header.version = 1;
+    copy.header.firm.gross_value_micros_max = INT64_MAX;
+    copy.header.firm.open_orders_max = 1024;
+    copy.header.firm.messages_per_second_max = 1000000000;
+    copy.header.stale_after_ns = INT64_MAX;
+    copy.limits.position_lots_max = INT64_MAX / 4;
+    copy.limits.order_quantity_lots_max = 1000;
+    copy.limits.order_value_micros_max = INT64_MAX;
+    copy.limits.collar_ppm_max = 100000;
+    limits_seal(&copy.header);
     static uint64_t counter[COUNTERS_MAX];
     uint64_t bytes = gate_bytes(1, 1024);
     if (!gate_init(&risk_gate, zeroed(bytes), bytes, 1, 1024)) die("no gate");

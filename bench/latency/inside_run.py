@@ -24,7 +24,8 @@ from pathlib import Path
 import msgspec
 
 from bench.engine import WIDE, bench_config
-from hotpath.config import Config, InstrumentRisk, WeightsConfig, config_toml
+from hotpath.config import Config, WeightsConfig, config_toml
+from hotpath.config_risk import InstrumentRisk
 from hotpath.demo import DemoOptions, demo_config, running_simulator, simulator_config
 from hotpath.errors import SegmentError
 from hotpath.scratch import scratch_folder

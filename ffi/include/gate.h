@@ -101,7 +101,3 @@ void gate_execution(gate *gate, const exec_event *execution);
 void gate_market(gate *gate, const turn_plan *plan, const norm_event *event);
 /* The limits of one instrument in force; NULL when the copy has none for it. */
 const instrument_limits *gate_limits(const gate *gate, uint32_t instrument);
-/* Digest of a limits copy as its checksum is defined. */
-uint64_t gate_limits_checksum(const limits_header *header);
-/* Name the copy that is in force, once it has been written whole. */
-void limits_publish(limits_page *page, uint64_t generation);

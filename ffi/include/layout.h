@@ -219,7 +219,8 @@ enum event_flag {
     FLAG_SHORT = 64,        /* sell short */
     FLAG_OWN = 128,         /* concerns an order of this engine */
     FLAG_RECOVERED = 256,   /* arrived by retransmission or sequenced replay */
-    FLAG_REFUSED = 512      /* report: this engine said no, not the venue: reason = enum reject_reason */
+    FLAG_REFUSED = 512,     /* report: this engine said no, not the venue: reason = enum reject_reason */
+    FLAG_PROTECTIVE = 1024  /* a cancel of the engine's own or an operator's: no throttle or resting time holds it */
 };
 
 /* Why a gap was given up. */
@@ -422,35 +423,177 @@ typedef struct {
     uint32_t mode[16];        /* enum trading_mode by enum tightener; each word has one writer */
 } control_page;
 
-/* Limits of one instrument. 0 forbids; there is no value for "unlimited". */
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Every limit is an int64_t. 0 forbids, or for a least value asks for nothing; LIMIT_OFF: there is no such limit. */
+#define LIMIT_OFF 9223372036854775807
+#define TEMPORARY_LIMITS_MAX 16
+#define OVERRIDES_MAX 8
+#define TRADING_HOURS_MAX 4
+#define STRATEGY_PLACES 256 /* strategies by number */
+#define ACCOUNT_PLACES 64   /* accounts, hashed by number: the low bits, then the next free place */
+#define SCOPES_MAX 128      /* entries of limits_copy's table of scopes */
+
+enum scope_kind { SCOPE_FIRM, SCOPE_VENUE, SCOPE_ACCOUNT, SCOPE_STRATEGY, SCOPE_INSTRUMENT, SCOPE_KINDS };
+
+/* What people did to a scope; it stands until people undo it. */
+enum scope_switch {
+    SWITCH_KILLED = 1,      /* nothing new, and what is open is cancelled */
+    SWITCH_PAUSED = 2,      /* nothing new; what is open stays */
+    SWITCH_REDUCE_ONLY = 4,
+    SWITCH_CANCEL_ONLY = 8
+};
+
+/* Groups of limits, so that those which are off are passed over together. */
+enum limit_group {
+    GROUP_SWITCHES = 1,
+    GROUP_RATES = 2,
+    GROUP_EXPOSURE = 4,
+    GROUP_DAY = 8,
+    GROUP_LOSS = 16,
+    GROUP_CONDUCT = 32, /* order-to-trade, repeated executions, breaker */
+    GROUP_COLLARS = 64, /* of an instrument: the further ones */
+    GROUP_MARKET = 128, /* of an instrument: volatility, spread, depth, participation */
+    GROUP_TIMING = 256  /* of an instrument: duplicates, cool-down, resting time */
+};
+
+/* Limits of one scope: the firm, a venue's session, an account, a strategy, an instrument. */
+typedef struct {
+    uint64_t active;                 /* enum limit_group: what is on. Derived by limits_seal */
+    uint64_t switches;               /* enum scope_switch */
+    int64_t orders_per_second_max;   /* token buckets, each as deep as one second of its rate */
+    int64_t replaces_per_second_max;
+    int64_t cancels_per_second_max;
+    int64_t messages_per_second_max; /* orders, replaces and cancels together */
+    int64_t cancels_reserved;        /* messages of that bucket which only cancels may use */
+    int64_t open_orders_max;
+    int64_t position_lots_max;       /* |position| in any one instrument with every open order filled */
+    int64_t gross_value_micros_max;  /* sum over instruments of |worst-case position| at reference */
+    int64_t net_value_micros_max;    /* |sum over instruments of the position| with one side's open orders filled */
+    int64_t credit_micros_max;       /* paid for purchases over received for sales, with every open buy filled */
+    int64_t day_value_micros_max;    /* traded today, and open */
+    int64_t day_lots_max;
+    int64_t day_loss_micros_max;     /* marked to market; the lowest since it was re-armed counts */
+    int64_t day_drawdown_micros_max; /* from the day's best, likewise */
+    int64_t messages_per_fill_milli_max; /* order-to-trade ratio, in thousandths */
+    int64_t messages_free;           /* before that ratio is judged */
+    int64_t executions_max;          /* repeated automated executions, until re-armed */
+    uint64_t rearm_epoch;            /* moved on by people: what is latched in this scope begins anew */
+    int64_t breaker_rejects_max;     /* refusals by the venue within the window: one more trips the breaker */
+    int64_t breaker_window_ns;
+    int64_t breaker_cooldown_ns;     /* then one order is tried */
+    uint32_t id;                     /* number of the venue, account or strategy */
+    uint32_t kind;                   /* enum scope_kind */
+} scope_limits;
+
+enum limit_flag {
+    LIMIT_BLOCKED = 1,
+    LIMIT_NO_SHORT = 2,
+    LIMIT_ROUND_LOTS = 4,          /* whole round lots alone */
+    LIMIT_NO_DAY = 8,              /* no order that rests */
+    LIMIT_NO_IOC = 16,
+    LIMIT_NO_SELF_TRADE = 32,      /* none that could meet an order of ours */
+    LIMIT_OUTSIDE_ENVELOPE = 64,   /* this deployment may never touch it */
+    LIMIT_NO_LOCKED = 128          /* a locked market (bid = ask) is none to trade in */
+};
+
+/* Limits of one instrument. */
 typedef struct {
     int64_t position_lots_max;       /* |position| with every open order filled */
     int64_t order_quantity_lots_max;
     int64_t order_value_micros_max;
     int64_t collar_ppm_max;          /* distance from the reference price, parts per million */
     uint64_t flags;                  /* enum limit_flag */
-    uint64_t reserved[3];
+    int64_t collar_ticks_max;        /* the same in ticks */
+    int64_t trade_collar_ppm_max;    /* distance from the last trade */
+    int64_t through_ppm_max;         /* how far through the opposite side's best price */
+    int64_t move_ppm_max;            /* a buy over the window's lowest reference, a sell under its highest */
+    int64_t volatility_ppm_max;      /* the window's highest reference over its lowest */
+    int64_t window_ns;               /* of both */
+    int64_t spread_ppm_max;
+    int64_t depth_lots_min;          /* on the side that the order would take; 0: none asked for */
+    int64_t participation_ppm_max;   /* our lots of the market's, in the window */
+    int64_t participation_window_ns;
+    int64_t duplicate_window_ns;     /* same strategy, side, price and quantity within it; 0: off */
+    int64_t resting_ns_min;          /* that an order stands before its strategy may move or cancel it */
+    int64_t cooldown_ns;             /* after an exit, before risk is taken again */
+    int64_t safe_ns;                 /* the pre-action filter: how long safe mode holds once it tripped; 0: off */
+    int64_t envelope_lots_max;       /* |position| that this deployment may ever reach */
+    uint64_t reserved[4];
+    scope_limits scope;
 } instrument_limits;
 
-enum limit_flag { LIMIT_BLOCKED = 1, LIMIT_NO_SHORT = 2 };
+/* A limit that reverts by itself: the copy holds the temporary value, this what it goes back to. */
+typedef struct {
+    int64_t value_before;
+    int64_t expires_time_ns;         /* 0 = this place is free */
+    uint32_t offset;                 /* of the limit in the copy */
+    uint32_t reserved[3];
+    char who[32];                    /* NUL-padded */
+} temporary_limit;
+
+/* Leave for one order to breach one kind of limit once. */
+typedef struct {
+    uint64_t id;                     /* rising; 0 = this place is free */
+    int64_t expires_time_ns;
+    uint64_t reasons[2];             /* bits, by enum reject_reason: what it forgives */
+    int64_t quantity_lots_max;
+    int64_t order_value_micros_max;
+    uint32_t instrument;             /* NO_INSTRUMENT: any */
+    uint16_t account;
+    uint16_t strategy;
+    uint8_t side;                    /* enum side; SIDE_ANY */
+    uint8_t any_account;
+    uint8_t any_strategy;
+    uint8_t reserved[5];
+    char who[32];                    /* NUL-padded */
+} limit_override;
+
+#define SIDE_ANY 255
 
 typedef struct {
+    int64_t open_time_ns;
+    int64_t close_time_ns;           /* 0 = this pair is not used */
+} trading_hours;
+
+/* One copy of the limits, whole: this header, `count` instrument_limits, `scope_count` scope_limits. */
+typedef struct {
     uint64_t version;
-    uint64_t checksum;               /* of this header with checksum = 0 and of `count` entries */
-    int64_t gross_value_micros_max;  /* sum over instruments of |worst-case position| at reference */
-    int64_t open_orders_max;
-    int64_t messages_per_second_max; /* a token bucket of this rate and this depth */
-    uint64_t stale_after_ns;         /* reference prices older than this are stale */
+    uint64_t checksum;               /* of `bytes` bytes with checksum = 0 */
+    uint64_t bytes;                  /* of the copy */
     uint64_t count;                  /* instruments */
-    uint64_t reserved;
+    uint64_t kill_version;           /* of the last version that killed a scope: commands of an older one are not sent */
+    int64_t stale_after_ns;          /* reference prices older than this are stale */
+    int64_t next_expiry_time_ns;     /* of the temporary limits. Derived by limits_seal */
+    uint32_t scope_count;
+    uint32_t hours_count;            /* 0: trading hours are not asked about */
+    int64_t intent_age_ns_max;       /* from the market event in memory to the gate's turn */
+    int64_t score_milli_max;         /* |score| that a model may give, in thousandths */
+    int64_t score_jump_milli_max;    /* from one intent of a strategy in an instrument to the next */
+    int64_t model_age_ns_max;        /* since the model's generation last changed hands; LIMIT_OFF: not asked */
+    uint64_t model_generation_min;   /* intents of older models are refused */
+    int64_t envelope_order_value_micros_max; /* of the signed deployment envelope */
+    int64_t envelope_gross_value_micros_max;
+    uint64_t reserved[1];
+    trading_hours hours[TRADING_HOURS_MAX];
+    scope_limits firm;
+    scope_limits any_account;        /* of each account that has no entry of its own */
+    scope_limits any_strategy;
+    temporary_limit temporary[TEMPORARY_LIMITS_MAX];
+    limit_override override[OVERRIDES_MAX];
+    uint8_t strategy_place[STRATEGY_PLACES]; /* place in the table of scopes + 1; 0 = any_strategy */
+    uint8_t account_place[ACCOUNT_PLACES];   /* the same, of the accounts */
+    uint8_t venue_place;                     /* the same, of the venue; 0 = there are no limits of its own */
+    uint8_t reserved_places[63];
 } limits_header;
 
-/* At SEGMENT_HEADER_SIZE of the limits segment; two copies follow at `copy_offset`, each a
- * limits_header and its instrument_limits. Readers take copy[generation & 1] and check it. */
+/* At SEGMENT_HEADER_SIZE of the limits segment; two copies follow at `copy_offset`, each of `copy_bytes` at most.
+ * Readers take copy[generation & 1] and check it. */
 typedef struct {
     uint64_t generation;
     uint64_t copy_offset[2];
-    uint64_t reserved[5];
+    uint64_t copy_bytes;
+    uint64_t reserved[4];
 } limits_page;
 
 enum reject_reason {
@@ -482,6 +625,52 @@ enum reject_reason {
     REJECT_SEAT,       /* the seat is cut */
     REJECT_BUSY,       /* another request for this order is under way */
     REJECT_CROSSED,         /* bid at or over the offer: no price to hold an order against */
+    /* of a scope that people switched off, and of one whose switch allows less */
+    REJECT_SCOPE_KILLED,
+    REJECT_SCOPE_PAUSED,
+    REJECT_SCOPE_REDUCE_ONLY,
+    REJECT_SCOPE_CANCEL_ONLY,
+    /* order */
+    REJECT_ENVELOPE,        /* the deployment may not touch it, or not so much of it */
+    REJECT_ROUND_LOT,
+    REJECT_TIME_IN_FORCE,
+    REJECT_TRADING_HOURS,
+    REJECT_LOCKED,          /* bid = ask, where that is not traded in */
+    REJECT_COLLAR_TICKS,
+    REJECT_TRADE_COLLAR,
+    REJECT_THROUGH,         /* too far through the opposite side */
+    REJECT_MOVE,            /* too far from the window's other extreme */
+    REJECT_REPEATED_ORDER,  /* the same order within the window */
+    REJECT_SELF_TRADE,
+    REJECT_RESTING,         /* its target has not rested long enough */
+    REJECT_COOLDOWN,        /* after an exit */
+    /* rate */
+    REJECT_ORDER_RATE,
+    REJECT_REPLACE_RATE,
+    REJECT_CANCEL_RATE,
+    REJECT_MESSAGE_RATE,    /* what is left is kept for cancels */
+    REJECT_ORDER_TO_TRADE,
+    REJECT_EXECUTIONS,      /* repeated automated executions: people must re-arm */
+    REJECT_PARTICIPATION,
+    REJECT_BREAKER,         /* tripped, and its trial is not due or under way */
+    REJECT_SEND_WINDOW,     /* the order does not fit what may be sent */
+    /* exposure */
+    REJECT_SCOPE_POSITION,
+    REJECT_NET_VALUE,
+    REJECT_CREDIT,
+    REJECT_DAY_VALUE,
+    REJECT_DAY_QUANTITY,
+    REJECT_DAY_LOSS,
+    REJECT_DRAWDOWN,
+    /* state */
+    REJECT_MODEL,           /* score not a number, out of range, of an old model */
+    REJECT_INTENT_AGE,
+    REJECT_SCORE_JUMP,
+    REJECT_VOLATILITY,
+    REJECT_SPREAD,
+    REJECT_DEPTH,
+    REJECT_SAFE_MODE,
+    REJECT_CAPACITY,        /* no place left to keep count of it */
     REJECT_REASONS_MAX
 };
 
@@ -836,7 +1025,7 @@ enum risk_counter {
     RISK_ROLLS,
     RISK_MODE,              /* gauge: enum trading_mode in force */
     RISK_REJECTS = 32,
-    RISK_COUNTERS = 64
+    RISK_COUNTERS = 112
 };
 
 enum gateway_counter {

@@ -153,17 +153,6 @@ const instrument_limits *gate_limits(const gate *gate, uint32_t instrument) {
     return (const instrument_limits *)(gate->limits + 1) + instrument;
 }
 
-uint64_t gate_limits_checksum(const limits_header *header) {
-    limits_header plain = *header;
-    plain.checksum = 0;
-    uint64_t digest = digest_bytes(0, &plain, sizeof plain);
-    return digest_bytes(digest, header + 1, header->count * sizeof(instrument_limits));
-}
-
-void limits_publish(limits_page *page, uint64_t generation) {
-    __atomic_store_n(&page->generation, generation, __ATOMIC_RELEASE); /* partner: limits_take in risk.c */
-}
-
 /* ---- checks, in the order in which they are made ------------------------------------------------ */
 
 static int check_mode(const gate *gate, const turn_plan *plan, const signal_event *intent) {
@@ -196,7 +185,7 @@ static int check_reference(const gate *gate, const turn_plan *plan, const signal
     if (!state->reference_epoch) return REJECT_NO_REFERENCE;
     if (state->reference_epoch != gate->market_epoch) return REJECT_STALE_DATA;
     uint64_t age_ns = plan->now_ns > state->reference_time_ns ? plan->now_ns - state->reference_time_ns : 0;
-    if (age_ns > gate->limits->stale_after_ns) return REJECT_STALE_DATA;
+    if (age_ns > (uint64_t)gate->limits->stale_after_ns) return REJECT_STALE_DATA;
     if (state->bid_price_ticks && state->ask_price_ticks && state->bid_price_ticks >= state->ask_price_ticks) return REJECT_CROSSED;
     return reference_price(state) ? REJECT_NONE : REJECT_NO_REFERENCE;
 }
@@ -225,12 +214,12 @@ static int check_exposure(const gate *gate, const signal_event *intent, const in
     if (worst <= worst_now) return REJECT_NONE;
     int64_t gross = value_of(&gate->entry[intent->header.instrument], reference_price(state), worst);
     __int128 sum = sum_of(gate->gross_sum) - state->gross_value_micros + gross;
-    return sum > gate->limits->gross_value_micros_max || gross == INT64_MAX ? REJECT_GROSS_VALUE : REJECT_NONE;
+    return sum > gate->limits->firm.gross_value_micros_max || gross == INT64_MAX ? REJECT_GROSS_VALUE : REJECT_NONE;
 }
 
 /* A token bucket as deep as one second of its rate, filled by the turn's time. */
 static int check_throttle(gate *gate, uint64_t now_ns) {
-    int64_t rate = gate->limits->messages_per_second_max;
+    int64_t rate = gate->limits->firm.messages_per_second_max;
     if (rate <= 0) return REJECT_THROTTLE;
     int64_t full = saturate((__int128)rate * NANOS);
     if (now_ns > gate->throttle_time_ns) {
@@ -320,7 +309,7 @@ int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, ui
     REQUIRE(reserve_wanted(gate, intent, &lots));
     REQUIRE(check_exposure(gate, intent, limits, lots));
     uint64_t place = order_place(gate, order_id);
-    if (place == NOWHERE || (int64_t)gate->open_orders >= gate->limits->open_orders_max) return REJECT_OPEN_ORDERS;
+    if (place == NOWHERE || (int64_t)gate->open_orders >= gate->limits->firm.open_orders_max) return REJECT_OPEN_ORDERS;
     if (!order_id || gate->order_id[place]) return REJECT_DUPLICATE;
     REQUIRE(check_throttle(gate, plan->now_ns));
     REQUIRE(check_repetition(gate, intent)); /* last: what it remembers was approved */

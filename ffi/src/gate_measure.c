@@ -74,7 +74,7 @@ static void reference_rows(measuring *m) {
     if (heard) row(m, REJECT_STALE_DATA, UNIT_YES_NO, RELATION_EQUAL, !current, 0, !current);
     else row_not_asked(m, REJECT_STALE_DATA, UNIT_YES_NO, RELATION_EQUAL, 1, 0);
     uint64_t age_ns = m->plan->now_ns > state->reference_time_ns ? m->plan->now_ns - state->reference_time_ns : 0;
-    uint64_t age_ns_max = m->gate->limits->stale_after_ns;
+    uint64_t age_ns_max = (uint64_t)m->gate->limits->stale_after_ns;
     row(m, REJECT_STALE_DATA, UNIT_NS, RELATION_AT_MOST, narrow(age_ns), narrow(age_ns_max), age_ns > age_ns_max);
     int64_t bid = state->bid_price_ticks, ask = state->ask_price_ticks;
     if (bid && ask) row(m, REJECT_CROSSED, UNIT_TICKS, RELATION_BELOW, bid, ask, bid >= ask);
@@ -124,7 +124,7 @@ static int64_t reserve_rows(measuring *m) {
 /* ---- all orders together ----------------------------------------------------------------------------- */
 
 static void gross_row(measuring *m, int64_t worst_now, int64_t worst) {
-    int64_t most = m->gate->limits->gross_value_micros_max;
+    int64_t most = m->gate->limits->firm.gross_value_micros_max;
     int64_t gross = value_of(m->entry, reference_price(m->state), worst);
     __int128 sum = sum_of(m->gate->gross_sum) - m->state->gross_value_micros + gross;
     if (worst <= worst_now) { /* it does not raise the worst case: the way back stays open */
@@ -152,7 +152,7 @@ static void exposure_rows(measuring *m, int64_t reserve_lots) {
 
 static void place_rows(measuring *m, uint64_t order_id) {
     const gate *gate = m->gate;
-    int64_t open = (int64_t)gate->open_orders, most = gate->limits->open_orders_max;
+    int64_t open = (int64_t)gate->open_orders, most = gate->limits->firm.open_orders_max;
     int full = 2 * (gate->open_orders + 1) > gate->order_mask + 1;
     row(m, REJECT_OPEN_ORDERS, UNIT_ORDERS, RELATION_BELOW, open, most, open >= most || full);
     int taken = !order_id || (!full && gate->order_id[order_probe(gate, order_id)]);
@@ -164,7 +164,7 @@ static void place_rows(measuring *m, uint64_t order_id) {
 /* The bucket as it would stand when the gate had looked: filled by the time since, no deeper than a second. */
 static void throttle_row(measuring *m) {
     const gate *gate = m->gate;
-    int64_t rate = gate->limits->messages_per_second_max, credit = gate->throttle_credit;
+    int64_t rate = gate->limits->firm.messages_per_second_max, credit = gate->throttle_credit;
     if (rate <= 0) {
         row(m, REJECT_THROTTLE, UNIT_MESSAGES_MILLI, RELATION_AT_LEAST, 0, 1000, 1);
         return;

@@ -38,9 +38,12 @@ AT(control_page, stop, 192);
 AT(control_page, mode, 256);
 _Static_assert(TIGHTENERS_MAX <= 16, "each tightener owns a word of control_page.mode");
 
-SIZE(limits_header, CACHE_LINE_SIZE);
+SIZE(scope_limits, 3 * CACHE_LINE_SIZE);
+_Static_assert(sizeof(limits_header) % CACHE_LINE_SIZE == 0, "what follows starts on a line");
+_Static_assert(offsetof(limits_header, firm) % CACHE_LINE_SIZE == 0, "the firm's limits lie in three lines");
+_Static_assert((int)REJECT_REASONS_MAX <= 96, "reasons of an override fit");
 SIZE(limits_page, CACHE_LINE_SIZE);
-SIZE(instrument_limits, CACHE_LINE_SIZE);
+SIZE(instrument_limits, 6 * CACHE_LINE_SIZE);
 SIZE(instrument_entry, CACHE_LINE_SIZE);
 SIZE(clock_page, CACHE_LINE_SIZE);
 SIZE(lockstep_page, CACHE_LINE_SIZE);

@@ -1,5 +1,6 @@
 /* rehearsal.c: an order that is never sent. See include/rehearsal.h. */
 #include "rehearsal.h"
+#include "limit_copy.h"
 #include "clock_inline.h"
 #include "intent.h"
 #include "ring_inline.h"
@@ -86,11 +87,17 @@ static int rings_make(rehearsal *self, uint8_t **next) {
 /* Limits that let the order through, by the same comparisons as any. */
 static void limits_make(rehearsal *self) {
     limits_header *header = &self->limits.header;
-    *header = (limits_header){.version = 1, .gross_value_micros_max = INT64_MAX / 2, .open_orders_max = ORDERS_MAX,
-                              .messages_per_second_max = 1000000000, .stale_after_ns = INT64_MAX, .count = 1};
-    self->limits.instrument = (instrument_limits){.position_lots_max = 1000, .order_quantity_lots_max = 1000,
-                                                  .order_value_micros_max = INT64_MAX / 2, .collar_ppm_max = 100000};
-    header->checksum = gate_limits_checksum(header);
+    limits_clear(header, 1, 0);
+    header->version = 1;
+    header->stale_after_ns = LIMIT_OFF;
+    header->firm.gross_value_micros_max = INT64_MAX / 2;
+    header->firm.open_orders_max = ORDERS_MAX;
+    header->firm.messages_per_second_max = 1000000000;
+    instrument_limits *limits = &self->limits.instrument;
+    limits->position_lots_max = limits->order_quantity_lots_max = 1000;
+    limits->order_value_micros_max = INT64_MAX / 2;
+    limits->collar_ppm_max = 100000;
+    limits_seal(header);
     self->risk.gate.limits = header;
     self->risk.limits_copy[0] = self->risk.limits_copy[1] = header;
 }

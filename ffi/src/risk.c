@@ -2,6 +2,7 @@
 #include "risk.h"
 #include "clock_inline.h"
 #include "digest.h"
+#include "limit_copy.h"
 #include "prefetch_inline.h"
 #include "ring_inline.h"
 #include <string.h>
@@ -17,10 +18,11 @@ static int limits_take(risk_stage *risk) {
     uint64_t offset = page->copy_offset[generation & 1];
     limits_header *spare = risk->limits_copy[!risk->limits_in_force];
     risk->limits_waiting = 0;
-    memcpy(spare, (const uint8_t *)page + offset, risk->limits_bytes);
-    uint64_t count_max = (risk->limits_bytes - sizeof(limits_header)) / sizeof(instrument_limits);
+    const limits_header *source = (const limits_header *)(const void *)((const uint8_t *)page + offset);
+    uint64_t bytes = source->bytes; /* not to be believed before the checksum, but never followed too far */
+    memcpy(spare, source, bytes < risk->limits_bytes ? bytes : risk->limits_bytes);
     const limits_header *current = risk->gate.limits;
-    int whole = spare->count <= count_max && gate_limits_checksum(spare) == spare->checksum;
+    int whole = limits_whole(spare, risk->limits_bytes);
     /* A turn names the limits by their version: two that bear the same could not be told apart. */
     int same_name = whole && current && (uint32_t)current->version == (uint32_t)spare->version;
     if (same_name && current->checksum == spare->checksum) return 0;
@@ -30,6 +32,12 @@ static int limits_take(risk_stage *risk) {
     }
     risk->limits_waiting = 1;
     return 1;
+}
+
+/* What was set for a time goes back when the time has come: by the turn's clock, in the copy of this stage's own. */
+static void limits_revert(risk_stage *risk, uint64_t now_ns) {
+    if ((int64_t)now_ns < risk->gate.limits->next_expiry_time_ns) return;
+    limits_expire(risk->limits_copy[risk->limits_in_force], now_ns);
 }
 
 /* The version that a turn decides by; a copy taken over in planning comes into force in the turn, idle
@@ -188,6 +196,7 @@ static void intents_drain(risk_stage *risk, const turn_plan *plan) {
 
 int risk_turn(risk_stage *risk, const turn_plan *plan) {
     if (!limits_apply(risk, plan->limits_version) || drained(risk, plan) || !inputs_stand(risk, plan)) return 0;
+    limits_revert(risk, plan->now_ns);
     if (stage_roll(risk->roll_time_ns, plan->now_ns)) gate_roll(&risk->gate);
     risk->stage.page->counter[RISK_MODE] = plan->killed ? MODE_HALTED : plan->mode;
     market_drain(risk, plan);

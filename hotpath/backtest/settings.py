@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from hotpath.config import Config, FeeConfig, InstrumentRisk, RiskConfig, config_toml, parse_config
+from hotpath.config import Config, FeeConfig, config_toml, parse_config
+from hotpath.config_risk import InstrumentRisk, RiskConfig
 from hotpath.errors import ConfigError
 
 HOW = "give it as --set KEY=VALUE, as in --set limits.position_lots_max=100"

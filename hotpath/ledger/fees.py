@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from ffi import lib
 from ffi.dtypes import enum_names
-from hotpath.config import FeeConfig, FeeVenue
+from hotpath.config import FeeConfig
+from hotpath.config_types import FeeVenue
 from hotpath.ledger.position import round_half_even
 
 BILLION = 1_000_000_000

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-from hotpath.config import Host, Milliseconds, PositiveInt, Scale, Section, WholeInt
+from hotpath.config_types import Host, Milliseconds, PositiveInt, Scale, Section, WholeInt
 from hotpath.errors import ConfigError
 from hotpath.venues.fault_config import FaultsConfig
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from hotpath.config import Milliseconds, PositiveInt, Section, WholeInt
+from hotpath.config_types import Milliseconds, PositiveInt, Section, WholeInt
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Kinds = Annotated[str, Meta(pattern=r"^[AUCEJ]*$")]  # OUCH messages to a client, by their letters

@@ -55,9 +55,7 @@ def ingest(
     ] = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option(
-            "--column", metavar="OURS=THEIRS", help="Of a table: the name of a column there."
-        ),
+        typer.Option("--column", metavar="OURS=THEIRS", help="Of a table: the name of a column there."),
     ] = None,
     tick: Annotated[
         str, typer.Option("--tick", help="Of a table with decimal prices: the price of one tick, as 0.01.")

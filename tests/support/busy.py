@@ -7,16 +7,8 @@ from typing import Any
 
 import msgspec
 
-from hotpath.config import (
-    Config,
-    EngineConfig,
-    FeaturesConfig,
-    FeedConfig,
-    InstrumentRisk,
-    RiskConfig,
-    SignalConfig,
-    config_toml,
-)
+from hotpath.config import Config, EngineConfig, FeaturesConfig, FeedConfig, SignalConfig, config_toml
+from hotpath.config_risk import InstrumentRisk, RiskConfig
 
 
 def busy_config(**sections: dict[str, Any]) -> Config:

@@ -84,11 +84,12 @@ class Limits:
 
     def __init__(self, count: int = 2) -> None:
         self.count = count
-        self.copy_bytes = ffi.sizeof("limits_header") + count * ffi.sizeof("instrument_limits")
+        self.copy_bytes = int(lib.limits_bytes(count, lib.SCOPES_MAX))
         first = ffi.sizeof("limits_page")
         self.memory = Memory(first + 2 * self.copy_bytes)
         self.page = ffi.cast("limits_page *", self.memory.pointer)
         self.page.copy_offset[0], self.page.copy_offset[1] = first, first + self.copy_bytes
+        self.page.copy_bytes = self.copy_bytes
         self.version = 0
 
     def copy(self, generation: int) -> tuple[ffi.CData, ffi.CData]:
@@ -99,16 +100,17 @@ class Limits:
         )
 
     def write(self, *, version: int | None = None, entry: dict[str, int] | None = None, **engine: int) -> None:
-        """Fill the copy that is not in force, checksum included."""
+        """Fill the copy that is not in force, checksum included. Limits not named here are off."""
         header, entries = self.copy(self.page.generation + 1)
         self.version = self.version + 1 if version is None else version
-        header.version, header.count = self.version, self.count
+        lib.limits_clear(header, self.count, 0)
+        header.version = self.version
         for name, value in (ENGINE_LIMITS | engine).items():
-            setattr(header, name, value)
+            setattr(header if hasattr(header, name) else header.firm, name, value)
         for index in range(self.count):
             for name, value in (INSTRUMENT_LIMITS | (entry or {})).items():
-                setattr(entries[index], name, value)
-        header.checksum = lib.gate_limits_checksum(header)
+                setattr(entries[index] if hasattr(entries[index], name) else entries[index].scope, name, value)
+        lib.limits_seal(header)
 
     def switch(self) -> None:
         """Put the copy that was written into force."""

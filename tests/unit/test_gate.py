@@ -108,7 +108,7 @@ def test_time_may_begin_anywhere(now_ns: int) -> None:
 
 def test_longest_staleness_means_never() -> None:
     gate = DrivenGate()
-    gate.set_limits(stale_after_ns=2**64 - 1)
+    gate.set_limits(stale_after_ns=lib.LIMIT_OFF)
     gate.market()
     gate.plan.now_ns += 10**15
     assert gate.send()[1] == OK
@@ -116,7 +116,7 @@ def test_longest_staleness_means_never() -> None:
 
 def test_throttle_approves_no_more_than_its_rate_and_depth() -> None:
     gate = DrivenGate(orders_max=4096)
-    gate.set_limits(messages_per_second_max=50, entry={"position_lots_max": 10**9}, stale_after_ns=2**64 - 1)
+    gate.set_limits(messages_per_second_max=50, entry={"position_lots_max": 10**9}, stale_after_ns=lib.LIMIT_OFF)
     gate.market()
     times = []
     for _ in range(3000):
@@ -130,7 +130,7 @@ def test_throttle_approves_no_more_than_its_rate_and_depth() -> None:
 
 
 def test_clock_that_goes_back_gives_no_credit(gate: DrivenGate) -> None:
-    gate.set_limits(messages_per_second_max=1, stale_after_ns=2**64 - 1)
+    gate.set_limits(messages_per_second_max=1, stale_after_ns=lib.LIMIT_OFF)
     assert [gate.send()[1] for _ in range(2)] == [OK, lib.REJECT_THROTTLE]
     for _ in range(3):
         gate.plan.now_ns -= 900_000_000

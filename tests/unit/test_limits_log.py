@@ -17,7 +17,8 @@ import pytest
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of
 from hotpath import limits_log
-from hotpath.config import Config, InstrumentRisk
+from hotpath.config import Config
+from hotpath.config_risk import InstrumentRisk
 from hotpath.engine import EngineMemory, make_spec
 from hotpath.errors import JournalError, StageError
 from hotpath.limits import limits_copy, publish_copy
@@ -70,7 +71,7 @@ def test_every_version_is_had_again_and_two_lines_tell_of_one_instrument(memory:
     writer = LimitsWriter(memory.spec.name, journaled=True)
     for version in range(2, 50):
         assert changed(writer, 100 + version) == version == int(in_force(memory).version)
-        assert lib.gate_limits_checksum(in_force(memory)) == in_force(memory).checksum
+        assert lib.limits_checksum(in_force(memory)) == in_force(memory).checksum
     events = recorded(memory)
     assert len(events) == 48 * 2 and set(events["header"]["type"].tolist()) == {lib.CTL_LIMITS}
     again = history(events)

@@ -115,7 +115,7 @@ def test_other_limits_under_the_same_version_are_refused(risk: DrivenRisk) -> No
 
 def test_start_without_whole_limits_fails() -> None:
     risk = DrivenRisk()
-    risk.limits.copy(risk.limits.page.generation)[0].open_orders_max += 1
+    risk.limits.copy(risk.limits.page.generation)[0].firm.open_orders_max += 1
     assert risk.start() == 0
 
 
