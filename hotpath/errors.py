@@ -7,6 +7,8 @@
     │   └── JournalError           65   a journal's folder is damaged, foreign or cannot be written
     ├── HistoryError               65   a run's samples cannot be found or read
     ├── EvidenceError              65   evidence cannot be made: no key, no journal, no place
+    ├── ModelError                 65   a model file or blob is refused
+    │   └── NotNativeError         65   the native executor has no such operator; ONNX Runtime may
     ├── HostError                  77   the machine denies what the configuration demands
     ├── HeldError                  75   another process holds what only one may have
     ├── SegmentError               71   shared memory
@@ -77,6 +79,16 @@ class EvidenceError(HotpathError):
     """Evidence cannot be made: no key, no journal of that day, no place for it."""
 
     exit_code = 65
+
+
+class ModelError(HotpathError):
+    """A model file or blob is refused: what was found, and where."""
+
+    exit_code = 65
+
+
+class NotNativeError(ModelError):
+    """A graph that is allowed, but outside what the native executor can do: ONNX Runtime may run it."""
 
 
 class HostError(HotpathError):

@@ -1,0 +1,39 @@
+"""Which function lowers which operator: one table, filled by the modules lower_*."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hotpath.errors import ModelError, NotNativeError
+from hotpath.models import lower_dense, lower_elementwise, lower_linear, lower_shape
+from hotpath.models.onnx_reader import Node
+from hotpath.models.tensors import Value
+
+if TYPE_CHECKING:
+    from hotpath.models.compile import Call, Compiler, Lowering
+
+LOWERINGS: dict[tuple[str, str], Lowering] = {
+    **{("", name): function for name, function in lower_elementwise.LOWERINGS.items()},
+    **{("", name): function for name, function in lower_shape.LOWERINGS.items()},
+    **{("", name): function for name, function in lower_dense.LOWERINGS.items()},
+    **{("ai.onnx.ml", name): function for name, function in lower_linear.LOWERINGS.items()},
+}
+
+
+def lower(call: Call) -> Sequence[Value]:
+    """The values that a node makes. Raises NotNativeError for an operator without a lowering."""
+    function = LOWERINGS.get((call.node.domain, call.node.op_type))
+    if function is None:
+        raise call.refuse("the native executor has no such operator")
+    try:
+        return function(call)
+    except (NotNativeError, ModelError) as error:
+        if str(error).startswith("node "):
+            raise
+        raise type(error)(f"{call.node.where()}: {error}", next_step=error.next_step) from error
+
+
+def demand_of(compiler: Compiler, nodes: Sequence[Node]) -> dict[str, int]:
+    """First index of the last axis that is asked for, by value: nothing is trimmed here."""
+    return {}
