@@ -39,7 +39,8 @@ def reference(session: Any, row: np.ndarray) -> np.ndarray:
 
 
 def bits(values: np.ndarray) -> list[int]:
-    return values.view(np.uint32).tolist()
+    found: list[int] = values.view(np.uint32).tolist()
+    return found
 
 
 @pytest.mark.parametrize("family", FAMILIES)
