@@ -15,6 +15,7 @@ import itertools
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from msgspec import Struct, field
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of, layout_hash
 from hotpath import intents
-from hotpath.engine import READ_NOTHING_MORE, EngineMemory, EngineSpec, engine_memory
+from hotpath.engine import READ_NOTHING_MORE, EngineSpec, engine_memory
 from hotpath.errors import CaptureError
 from hotpath.journal import Journal
 from hotpath.journal.format import END_FILE
@@ -37,14 +38,10 @@ from hotpath.limits_log import LimitsHistory, first_limits, spans_of
 from hotpath.rings import RingWriter
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.states import kept_states, states_of
-from hotpath.topology import STAGES, Place, Placement
+from hotpath.topology import PROCESSES, STAGES, Place, Placement
 
-INPUTS = {  # of each stage's plan, in order; None: not a ring
-    "feed": ("raw",),
-    "signal": ("norm", "exec", "reject", "intake"),
-    "risk": ("norm", "exec", "signal"),
-    "gateway": (None, "cmd"),  # without a venue, the paper venue's market is not needed
-}
+EXEC_INPUT = 1  # of the plans of signal and risk
+WAIT_SECONDS = 0.0001  # between two looks at what another process of the same replay has made
 Progress = Callable[[int, int], None]  # turns done, turns in all
 GIVEN = ("raw", "exec", "intake")  # rings that the recording fills; intake where seats were configured
 
@@ -127,49 +124,72 @@ class Recording:
 
 
 class Replayer:
-    """The four stages over a recording, in this process."""
+    """The stages of one process over a recording: all four, or those of one place of a topology."""
 
-    def __init__(self, recording: Recording, memory: EngineMemory, stages: ProcessStages) -> None:
+    def __init__(self, recording: Recording, stages: ProcessStages, *, patience_seconds: float = 0.0) -> None:
+        """`patience_seconds`: for what other processes of the same replay make; 0: there are none."""
+        spec = stages.spec
         self.recording = recording
         self.stages = stages
-        gates = {ring.name: ring.gating for ring in memory.spec.rings}
-        self.given = {ring: recording.events(ring) for ring in GIVEN if ring in gates}
-        self.writers = {ring: RingWriter(memory.spec.name, ring, gates=gates[ring]) for ring in self.given}
+        self.own = stages.place.stages
+        self._patience = patience_seconds
+        writer_of = {"raw": "feed", "exec": "gateway", "intake": "signal"}  # each ring is given by whoever wrote it
+        rings = [ring for ring in spec.rings if ring.name in GIVEN and writer_of[ring.name] in self.own]
+        self.given = {ring.name: recording.events(ring.name) for ring in rings}
+        self.writers = {ring.name: RingWriter(spec.name, ring.name, gates=ring.gating) for ring in rings}
         self.published = dict.fromkeys(GIVEN, 0)
-        self.turns = {stage: np.ascontiguousarray(recording.events(f"{stage}.ctl")) for stage in STAGES}
+        self.turns = {stage: np.ascontiguousarray(recording.events(f"{stage}.ctl")) for stage in self.own}
         self.firsts = {stage: np.flatnonzero(turns["turn"] == 1).tolist() for stage, turns in self.turns.items()}
-        self.limits = LimitsHistory(
-            first_limits(recording.run.config.risk, memory.spec.symbols),
-            lambda begin, end: recording.journal.events(CHANGES, begin, end),
-            lambda: recording.journal.next(CHANGES),
-        )
-        self._limits_page = memory.segments["limits"]
-        self._limits_version = self.limits.version
-        self._limits_ends = np.array([end for _, end in spans_of(self.turns["risk"])])
+        norm = stages.rings["norm"]
+        if "feed" in self.own and "gateway" in norm.gating:  # the paper venue's seat: its executions are given
+            seat = stages.segment(norm.cursor("gateway"), lib.SEGMENT_CURSOR, writable=True)
+            seat.cast("ring_cursor *").position = READ_NOTHING_MORE
+        if "risk" in self.own:
+            self._limits_page = stages.segment("limits", lib.SEGMENT_LIMITS, writable=True)
+            self._limits = LimitsHistory(
+                first_limits(recording.run.config.risk, spec.symbols),
+                lambda begin, end: recording.journal.events(CHANGES, begin, end),
+                lambda: recording.journal.next(CHANGES),
+            )
+            self._limits_version = self._limits.version
+            self._limits_ends = np.array([end for _, end in spans_of(self.turns["risk"])])
+        self._others_take = 0  # executions that stages of other processes are yet to be given
+        if self._patience and "gateway" in self.own:
+            last = [recording.events(f"{stage}.ctl")["input_sequence"][-1:, EXEC_INPUT] for stage in ("signal", "risk")]
+            self._others_take = int(np.concatenate(last).max(initial=0))
         self.done = dict.fromkeys(STAGES, 0)
         self.mismatches: list[Mismatch] = []
         self.intents = recording.order_records()
         self._differs = ffi.new("uint32_t *")
 
     def run(self, progress: Progress | None = None) -> None:
-        """Every recorded turn, each when all that it may see is there."""
+        """Every recorded turn of these stages, each when all that it may see is there."""
         total = sum(map(len, self.turns.values()))
-        while waiting := [stage for stage in STAGES if self.done[stage] < len(self.turns[stage])]:
-            advanced = [self._advance(stage) for stage in STAGES]  # each of them, not only up to the first
+        moved = time.monotonic()
+        while waiting := [stage for stage in self.own if self.done[stage] < len(self.turns[stage])]:
+            given = self._give()
+            advanced = [self._advance(stage) for stage in self.own]  # each of them, not only up to the first
             if self.mismatches:
                 return
-            if not any(advanced):
+            if any(advanced) or given:
+                moved = time.monotonic()
+            elif time.monotonic() - moved >= self._patience:
                 turns = ", ".join(f"{stage} at turn {self.done[stage] + 1}" for stage in waiting)
                 raise CaptureError(f"{self.recording.folder}: waits for events that are not recorded: {turns}")
+            else:
+                time.sleep(WAIT_SECONDS)
             if progress is not None:
                 progress(sum(self.done.values()), total)
-        self._finish_cut_turn()
+        while self.published["exec"] < self._others_take:
+            if not self._give():
+                time.sleep(WAIT_SECONDS)
+        if "gateway" in self.own:
+            self._finish_cut_turn()
 
     def _advance(self, stage: str) -> bool:
         """Run this stage's turns as far as they go: those of one process, then of the one that took its place."""
         before = self.done[stage]
         turns, target = self.turns[stage], getattr(self.stages, stage)
-        self._give(stage)
         while (begin := self.done[stage]) < len(turns) and not self.mismatches:
             if int(turns["turn"][begin]) == 1:  # the first turn of a process: the gateway may have had several
                 if stage == "gateway":
@@ -197,19 +217,21 @@ class Replayer:
         """Put in force what risk decided by in this turn; returns up to which one that holds. Raises JournalError."""
         version = int(self.turns["risk"]["limits_version"][turn])
         if version != self._limits_version:
-            publish_copy(self._limits_page, self.limits.at(version))
+            publish_copy(self._limits_page, self._limits.at(version))
             self._limits_version = version
         return int(self._limits_ends[np.searchsorted(self._limits_ends, turn, side="right")])
 
-    def _give(self, stage: str) -> None:
-        """Fill the recorded rings that this stage reads, as far as they have room."""
-        for ring in INPUTS[stage]:
-            if ring not in self.given:
-                continue
-            begin, room = self.published[ring], self.writers[ring].room
-            chunk = self.given[ring][begin : begin + room]
+    def _give(self) -> int:
+        """Fill the recorded rings that these stages give, as far as they have room; returns how many events."""
+        total = 0
+        for ring, events in self.given.items():
+            begin = self.published[ring]
+            chunk = events[begin : begin + self.writers[ring].room]
             if len(chunk):
-                self.published[ring] += self.writers[ring].publish(np.ascontiguousarray(chunk))
+                count = self.writers[ring].publish(np.ascontiguousarray(chunk))
+                self.published[ring] += count
+                total += count
+        return total
 
     def _finish_cut_turn(self) -> None:
         """A gateway that died in the middle of a turn had stored its orders, and no turn record tells of them.
@@ -239,8 +261,21 @@ def code_named(recording: Recording) -> str:
     return recording.run.config.signal.native
 
 
-def replay_recording(folder: Path, *, trust_code: bool = False, progress: Progress | None = None) -> RecordingReplay:
-    """Run a recording again and compare. Raises CaptureError for one that names code, unless that is trusted."""
+class PartReplay(Struct):
+    """What the stages of one process came to."""
+
+    turns: dict[str, int]
+    mismatches: list[Mismatch]
+    states: dict[str, str]
+
+
+def replay_recording(
+    folder: Path, *, trust_code: bool = False, progress: Progress | None = None, topology: str = "fused"
+) -> RecordingReplay:
+    """Run a recording again and compare, in as many processes as `topology` has, whatever the recorded run had.
+
+    Raises CaptureError for one that names code, unless that is trusted.
+    """
     recording = Recording(folder)
     code = code_named(recording)
     if code and not trust_code:
@@ -251,45 +286,62 @@ def replay_recording(folder: Path, *, trust_code: bool = False, progress: Progre
     if code:
         print(f"note: runs {code}, which the recording names", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="hotpath-replay-") as scratch:
-        spec = _spec_of(recording, Path(scratch))
+        spec = spec_of(recording, Path(scratch), name=f"replay-{os.getpid()}", topology=topology)
         with engine_memory(spec) as memory:
-            stages = ProcessStages(spec, spec.placement.places[0], run_epoch=memory.run_epoch, replay_gateway=True)
-            norm = next(ring for ring in spec.rings if ring.name == "norm")
-            if "gateway" in norm.gating:  # the paper venue's seat: its executions are given
-                memory.cursor(norm, "gateway").position = READ_NOTHING_MORE
-            replayer = Replayer(recording, memory, stages)
-            replayer.run(progress)
-            turns = {stage: int(getattr(stages, stage).stage.turn) for stage in STAGES}
-            ended = states_of(stages)
-            stages.close()
+            if topology == "fused":
+                parts = [replay_part(recording, spec, spec.placement.places[0], memory.run_epoch, progress=progress)]
+            else:
+                from hotpath.replay_process import replay_parts
+
+                parts = replay_parts(folder, spec, run_epoch=memory.run_epoch)
         with intents.read_intents(intents_path(spec.config)) as file:
             replayed = file.frames()
     recorded = recording.order_frames()
+    ended = {stage: state for part in parts for stage, state in part.states.items()}
     return RecordingReplay(
         events={ring: len(recording.events(ring)) for ring in ("raw", "norm", "signal", "cmd", "exec", "reject")},
-        turns=turns,
+        turns={stage: turns for part in parts for stage, turns in part.turns.items()},
         orders_recorded=len(recorded),
         orders_replayed=len(replayed),
         orders_equal=recorded == replayed,
         order_log_sha256=intents.frames_digest(replayed),
-        mismatches=replayer.mismatches,
+        mismatches=[mismatch for part in parts for mismatch in part.mismatches],
         states={stage: (then, ended[stage]) for stage, then in kept_states(folder).items() if stage in ended},
     )
 
 
-def _spec_of(recording: Recording, scratch: Path) -> EngineSpec:
-    """The recorded run's spec, its stages in one process, with neither feed nor venue."""
+def replay_part(
+    recording: Recording,
+    spec: EngineSpec,
+    place: Place,
+    run_epoch: int,
+    *,
+    progress: Progress | None = None,
+    patience_seconds: float = 0.0,
+) -> PartReplay:
+    """The stages of one place, in this process."""
+    stages = ProcessStages(spec, place, run_epoch=run_epoch, replay_gateway=True)
+    replayer = Replayer(recording, stages, patience_seconds=patience_seconds)
+    replayer.run(progress)
+    turns = {stage: int(getattr(stages, stage).stage.turn) for stage in place.stages}
+    ended = states_of(stages)
+    stages.close()
+    return PartReplay(turns, replayer.mismatches, ended)
+
+
+def spec_of(recording: Recording, scratch: Path, *, name: str, topology: str) -> EngineSpec:
+    """The recorded run's spec in a topology, with neither feed nor venue."""
     run = recording.run
     replace = msgspec.structs.replace
-    engine = replace(run.config.engine, name=f"replay-{os.getpid()}", state_dir=str(scratch), topology="fused")
+    engine = replace(run.config.engine, name=name, state_dir=str(scratch), topology=topology)
     feed = replace(run.config.feed, kind="none")
     gateway = replace(run.config.gateway, intents_dir="")  # into `scratch`, and gone with it
     config = replace(run.config, engine=engine, feed=feed, gateway=gateway)
-    place = Place(process="replay", stages=STAGES, cpu=None, wait="spin")
+    places = (Place(process, stages, cpu=None, wait="spin") for process, stages in PROCESSES[topology].items())
     return EngineSpec(
         config=config,
         instruments=recording.instruments,
-        placement=Placement((place,), ()),
+        placement=Placement(tuple(places), ()),
         midnight_ns=run.midnight_ns,
         roll_times_ns=run.roll_times_ns,
         order_id_base=run.order_id_base,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import os
 import shutil
 import signal
@@ -14,13 +15,16 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from ffi import ffi, lib
+from hotpath.cli import app
 from hotpath.engine import engine_memory
 from hotpath.errors import CaptureError, ConfigError, StageError
 from hotpath.journal import process as journal
 from hotpath.recordings import Recording, replay_recording
 from hotpath.replay import ReplayOptions, replay_file, replay_spec
+from hotpath.replay_repeat import replay_repeatedly
 from hotpath.stages import ProcessStages, fill_gateway_config
 from tests.support.busy import busy_config, busy_config_file, file_feed
 from tests.support.engines import EngineProcess, until
@@ -88,6 +92,46 @@ def test_replay_decides_the_same_again_and_again(recording: Path) -> None:
     first, second = replay_recording(recording), replay_recording(recording)
     assert first.same and second.same and first.orders_replayed >= 60
     assert first.order_log_sha256 == second.order_log_sha256
+
+
+def test_one_order_stream_in_every_topology(recording: Path) -> None:
+    """Ten times in each is `hotpath replay RECORDING --topology all --times 10`; in four processes where it was two."""
+    again = CliRunner().invoke(app, ["replay", str(recording), "--topology", "all", "--json"])
+    assert again.exit_code == 0, again.output
+    repeated = json.loads(again.output)
+    made = repeated["repetitions"]
+    assert [each["topology"] for each in made] == ["split", "paired", "fused"] and repeated["same"]
+    assert len({each["order_log_sha256"] for each in made}) == 1 and made[0]["orders"] >= 60
+
+
+def test_difference_is_found_in_whichever_process_it_arises(recording: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recording, copy)
+    turns = np.array(Recording(copy).events("signal.ctl"))
+    turns["digest"][len(turns) // 2] ^= 1
+    rewrite_ring(copy, "signal.ctl", turns)
+    found = replay_recording(copy, topology="split")
+    assert not found.same and [(each.stage, each.turn) for each in found.mismatches] == [
+        ("signal", int(turns["turn"][len(turns) // 2]))
+    ]
+
+
+def test_real_market_recorded_live_is_one_order_stream(shared_data: Path, tmp_path: Path, engine: str) -> None:
+    """A slice of a real day, in real time, as the market of a live run."""
+    capture = shared_data / "itch_aapl_20200130" / "locate-13-10k.bin"
+    config = msgspec.structs.replace(
+        busy_config(engine={"name": engine, "topology": "paired", "state_dir": str(tmp_path)}),
+        feed=file_feed(capture, pace="rate", rate_per_second=5_000, late_start="trust"),
+    )
+    process = EngineProcess(config, tmp_path, "--arm", "--record", str(tmp_path / "recording"))
+    try:
+        until(lambda: process.count("feed", "messages") >= 9_900, "the capture")
+        process.signal()
+        assert process.wait() == 0, process.errors()
+    finally:
+        process.close()
+    repeated = replay_repeatedly(tmp_path / "recording", ReplayOptions(), topology="paired", times=2)
+    assert repeated.same and repeated.repetitions[0].orders > 20, repeated
 
 
 def test_replay_stores_the_orders_of_a_turn_that_a_dying_gateway_could_not_record(
