@@ -152,6 +152,106 @@ def label(
     )
 
 
+@app.command(
+    epilog="Example: hotlab train data/jan5 --label move --estimator lightgbm --made lean=product:imbalance_top,spread "
+    "--to runs/lean"
+)
+def train(
+    dataset: DatasetDir,
+    label: Annotated[str, typer.Option("--label", help="Name of the label to learn.")],
+    to: Annotated[Path, typer.Option("--to", metavar="RUN", help="The model's folder, which must be new.")],
+    estimator: Annotated[
+        str, typer.Option("--estimator", help="linear, logistic, lightgbm, xgboost, mlp or torch.")
+    ] = "logistic",
+    task: Annotated[str, typer.Option("--task", help="direction or move; else the estimator's first.")] = "",
+    features: Annotated[
+        list[str] | None, typer.Option("--feature", help="An input, in order; again for more. Else all without level.")
+    ] = None,
+    made: Annotated[
+        list[str] | None,
+        typer.Option("--made", metavar="NAME=OP:OF,...", help="A feature made of others, as lean=lag:spread,p=3."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Of the estimator; again for more.")
+    ] = None,
+    every: Annotated[int, typer.Option("--every", min=1, help="Ask the model at every n-th change of the book.")] = 1,
+    interval_ns: Annotated[int, typer.Option("--interval-ns", help="Ask it once an interval of venue time.")] = 0,
+    unready: Annotated[
+        str, typer.Option("--unready", help="abstain while an input is unknown, or pass the NaN.")
+    ] = "abstain",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 1,
+    json: Json = False,
+) -> None:
+    """Train a model on the whole dataset and export it as ONNX, compared row by row with who trained it.
+
+    The same data, settings and seed make the same file. --made composes new inputs of known ones (sum, difference,
+    product, ratio, least, most, absolute, scale, clip, lag, change, average): they run on the path without a release.
+    """
+    from hotlab import training
+    from hotlab.dataset import Dataset
+    from hotlab.made import made_features
+    from hotpath.registry.manifest import Sampling
+
+    composed = made_features(made or [])
+    trigger = "timer" if interval_ns else "every_n" if every > 1 else "book_change"
+    spec = training.TrainSpec(
+        estimator=estimator,
+        label=label,
+        columns=features or training.default_columns(composed),
+        made=composed,
+        sampling=Sampling(trigger=trigger, every=every, interval_ns=interval_ns),  # type: ignore[arg-type]
+        task=task,
+        parameters={key: _value(text) for key, text in _pairs(parameters or [], "--param")},
+        seed=seed,
+        unready=unready,
+    )
+    with _spinner(f"training {estimator}", shown=not json):
+        run = training.train(Dataset(dataset), spec, to)
+    _report(
+        {"run": str(to), "rows": run.rows, "model_sha256": run.model_sha256, "worst_difference": run.worst_difference},
+        f"{to}: {estimator} on {run.rows:,} rows; ONNX Runtime differs by {run.worst_difference:.2g} at most\n"
+        f"next: hotlab evaluate {to}",
+        json=json,
+    )
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that hotlab train made.")],
+    folds: Annotated[int, typer.Option("--folds", min=1, max=50, help="How often to refit and test.")] = 4,
+    embargo_ns: Annotated[int, typer.Option("--embargo-ns", min=0, help="Left out before each test, besides.")] = 0,
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0.0, max=1.0, help="Of |score|, for the equity.")
+    ] = 0.3,
+    html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html.")] = True,
+    json: Json = False,
+) -> None:
+    """Test the model only on what came after what it learned from, with 95 % intervals, and write the report.
+
+    Rows whose label reaches into the test are purged. Figures without an interval that excludes chance are chance.
+    """
+    from hotlab import evaluation as evaluating
+    from hotlab.training import read_run
+
+    with _bar("walk forward", shown=not json) as progress:
+        evaluation, evidence = evaluating.evaluate(
+            run, folds=folds, embargo_ns=embargo_ns, threshold=threshold, progress=progress
+        )
+    lines = [
+        f"  {name.replace('_', ' '):<18} {each.value:8.4f}   {each.low:8.4f} to {each.high:8.4f}"
+        for name, each in evaluation.figures.items()
+    ]
+    lines += [f"  note: {note}" for note in evaluation.notes]
+    if html:
+        from hotlab.report import write_report
+
+        lines.append(f"report: {write_report(run, read_run(run), evaluation, evidence)}")
+    lines.append(f"next: hotlab publish {run} --name NAME --registry DIR")
+    import msgspec
+
+    _report(msgspec.to_builtins(evaluation), "\n".join([f"{run}: out of sample", *lines]), json=json)
+
+
 # ---- what the verbs share --------------------------------------------------------------------------
 
 
@@ -181,6 +281,30 @@ def _bar(what: str, *, shown: bool) -> Iterator[Progress]:
             bars.update(tasks[name], completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def _spinner(what: str, *, shown: bool) -> Iterator[None]:
+    """Something that moves while work of unknown length is done."""
+    if not shown or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def _value(text: str) -> float | int | str | bool:
+    """A parameter as the number or word that it is."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _report(summary: dict[str, Any], text: str, *, json: bool) -> None:

@@ -184,7 +184,7 @@ def test_core_dependencies_are_the_agreed_ones() -> None:
     names = {re.split(r"[ <>=!~\[]", requirement)[0] for requirement in project["dependencies"]}
     agreed = "cffi grpcio msgspec numpy onnxruntime posix-ipc protobuf psutil pyzmq rich typer"
     assert names == set(agreed.split())
-    extras = "research sql telemetry strategies dev report evidence journal nautilus peers control"
+    extras = "research torch sql telemetry strategies dev report evidence journal nautilus peers control"
     assert set(project["optional-dependencies"]) == set(extras.split())
 
 
