@@ -60,7 +60,7 @@ def read_run_file(path: Path) -> tuple[RunFile, EngineSpec]:
     """The run and its spec; the instruments come from the run's own segment."""
     try:
         run = msgspec.json.decode(path.read_bytes(), type=RunFile)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise StageError(f"{path}: no run can be read from it: {error}") from None
     table = segments.attach(run.config.engine.name, "instruments", lib.SEGMENT_INSTRUMENTS, run_epoch=run.run_epoch)
     instruments = table.view("instrument_entry", count=table.info.capacity).copy().astype(dtype_of("instrument_entry"))

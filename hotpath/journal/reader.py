@@ -127,7 +127,7 @@ class Journal:
         path = self.folder / layout.RUN_FILE
         try:
             return msgspec.json.decode(path.read_bytes(), type=RunFile)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise JournalError(
                 f"{path}: cannot be read by this release: {error}",
                 next_step="damaged, or of a later release: hotpath journal verify FOLDER says what stands",
@@ -172,7 +172,7 @@ class Journal:
             return msgspec.json.decode((self.folder / layout.END_FILE).read_bytes(), type=End)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise JournalError(f"{self.folder / layout.END_FILE}: cannot be read: {error}") from None
 
     @staticmethod

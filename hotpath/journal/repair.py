@@ -6,6 +6,7 @@ more is damaged, somebody has to say that everything after it shall go.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from hotpath.journal import format as layout
 from hotpath.journal.format import END_FILE, HEAD_BYTES, RECORD_BYTES, End
 from hotpath.journal.reader import Journal
 from hotpath.journal.verify import verify
-from hotpath.journal.writer import RingWriter, write_end
+from hotpath.journal.writer import RingWriter, time_of, write_end
+from hotpath.power_loss import write_durably
 from hotpath.topology import CONTROL_SEGMENT
 
 
@@ -52,6 +54,9 @@ def close_at_last_good(folder: Path, *, cut_damage: bool = False) -> dict[str, R
     repaired, ends = {}, {}
     for ring in verdict.rings:
         cut_bytes, aside = _cut(folder, ring, verdict.rings[ring].events)
+        for path in layout.ring_files(folder, ring)[:-1]:
+            if path.suffix != ".zst":
+                _mend_chain(path)
         writer = RingWriter(folder, ring, run_epoch=_run_epoch(folder, ring))
         writer.resume()
         ends[ring] = writer.close()
@@ -94,6 +99,26 @@ def _cut(folder: Path, ring: str, events: int) -> tuple[int, int]:
             broken = True
         left -= keep
     return cut_bytes, aside
+
+
+def _mend_chain(path: Path) -> None:
+    """Entries of a closed segment's chain that were not yet on the disk when its records were."""
+    chain, entries = layout.read_head(path).chain_before, b""
+    records = path.read_bytes()[HEAD_BYTES:]
+    first = int(path.name.split(".")[-2])
+    for begin in range(0, len(records), layout.BLOCK_BYTES):
+        block = records[begin : begin + layout.BLOCK_BYTES]
+        entry = layout.chain_entry(
+            chain,
+            hashlib.sha256(block).digest(),
+            first_sequence=first + begin // RECORD_BYTES,
+            times_ns=(time_of(block, 0), time_of(block, len(block) - RECORD_BYTES)),
+            count=len(block) // RECORD_BYTES,
+        )
+        chain, entries = entry[-32:], entries + entry
+    target = layout.chain_path(path)
+    if not target.exists() or target.read_bytes() != entries:
+        write_durably(target, entries)
 
 
 def _has_head(path: Path) -> bool:

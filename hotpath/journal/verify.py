@@ -77,40 +77,59 @@ def verify(folder: Path, *, progress: Callable[[int], None] = lambda _bytes: Non
     """
     journal, broken = _open(folder)
     verdict = Verdict(str(folder), journal.ended)
-    for finding in broken:
+    missing: dict[str, list[int]] = {}  # first sequences of segments whose heads no disk has seen
+    for path, finding in broken:
         verdict.rings.setdefault(finding.ring, RingVerdict()).findings.append(finding)
+        if finding.torn:
+            missing.setdefault(finding.ring, []).append(int(path.name.split(".")[-2]))
     for ring in journal.rings:
         found = verdict.rings.setdefault(ring, RingVerdict())
-        _verify_ring(journal, ring, found, progress)
+        _verify_ring(journal, ring, found, progress, missing=missing.get(ring, []))
     for ring, end in (journal.end.rings if journal.end else {}).items():
         found = verdict.rings.setdefault(ring, RingVerdict(chain=layout.chain_seed(folder, ring).hex()))
         _compare_end(ring, end, found)
     return verdict
 
 
-def _open(folder: Path) -> tuple[Journal, list[Finding]]:
+def _open(folder: Path) -> tuple[Journal, list[tuple[Path, Finding]]]:
     """The journal without the segments whose heads cannot be read, and what is wrong with those."""
     broken = []
+    ended = (folder / layout.END_FILE).exists()
     for ring, paths in layout.segment_files(folder).items():
         for path in paths.values():
             try:
                 layout.read_head(path)
             except JournalError as error:
-                broken.append(Finding(ring, path.name, str(error).removeprefix(f"{path}: ")))
-    return Journal(folder, without={finding.file for finding in broken}), broken
+                what = str(error).removeprefix(f"{path}: ")
+                torn = not ended and not any(_first_bytes(path))
+                if torn:
+                    what = "its head was not yet on the disk"
+                broken.append((path, Finding(ring, path.name, what, torn)))
+    return Journal(folder, without={path.name for path, _ in broken}), broken
 
 
-def _verify_ring(journal: Journal, ring: str, found: RingVerdict, progress: Callable[[int], None]) -> None:
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _verify_ring(
+    journal: Journal, ring: str, found: RingVerdict, progress: Callable[[int], None], *, missing: list[int]
+) -> None:
     segments = journal.segments(ring)
     chain = layout.chain_seed(journal.folder, ring)
     sequence = segments[0].first - segments[0].head.lost_before if segments else 0
     found.retired_before = sequence
     prefix = True  # nothing was wrong with the records so far
+    torn = False  # the disk had not seen all of a segment before this one
     for index, segment in enumerate(segments):
 
         def report(what: str, *, torn: bool = False, file: str = segment.path.name) -> None:
             found.findings.append(Finding(ring, file, what, torn))
 
+        if torn or any(first <= segment.first for first in missing):
+            report("follows what was not yet on the disk", torn=True)
+            continue
         head = segment.head
         if head.ring != ring or head.first_sequence != int(segment.path.name.removeprefix(f"{ring}.").split(".")[0]):
             report(f"its head says {head.ring} from {head.first_sequence}")
@@ -120,14 +139,15 @@ def _verify_ring(journal: Journal, ring: str, found: RingVerdict, progress: Call
         if head.chain_before != chain and (index or not sequence):
             report("does not continue the chain" if index else "its chain does not begin with this run's hashes")
         last = index == len(segments) - 1
-        walk = _Walk(segment, may_be_torn=last and not journal.ended, report=report, progress=progress)
+        walk = _Walk(segment, may_be_torn=not journal.ended, report=report, progress=progress)
         chain = walk.run(head.chain_before)
         found.events += walk.good if prefix else 0
         prefix &= not walk.stopped
         found.lost += head.lost_before
         found.segments += 1
         sequence = segment.first + walk.good
-        if walk.stopped and not last:
+        torn = walk.stopped and not any(not each.torn for each in found.findings)
+        if walk.stopped and not torn and not last:
             report(f"{len(segments) - 1 - index} later segments cannot be tied to it")
     found.chain = chain.hex()
 

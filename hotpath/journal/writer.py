@@ -157,8 +157,8 @@ class RingWriter:
         while data:
             part = data[: (BLOCK_RECORDS - self._in_block) * RECORD_BYTES]
             if not self._in_block:
-                self._block_time = _time_of(part, 0)
-            self._last_time = _time_of(part, len(part) - RECORD_BYTES)
+                self._block_time = time_of(part, 0)
+            self._last_time = time_of(part, len(part) - RECORD_BYTES)
             self._hash.update(part)
             self._in_block += len(part) // RECORD_BYTES
             if self._in_block == BLOCK_RECORDS:
@@ -249,6 +249,10 @@ class RingWriter:
             if path is not paths[-1]:
                 size = len(unpacked_size(path)) if path.suffix == ".zst" else path.stat().st_size - HEAD_BYTES
                 self.events += size // RECORD_BYTES
+                if path.suffix != ".zst":  # whoever closed it may have died before it was synced
+                    self._left.append(
+                        (os.open(path, OPEN_FLAGS), os.open(layout.chain_path(path), OPEN_FLAGS | os.O_CREAT, 0o600))
+                    )
         if paths:
             self._resume_segment(paths[-1], layout.read_head(paths[-1]))
 
@@ -278,7 +282,8 @@ def unpacked_size(path: Path) -> bytes:
     return unpacked(path)
 
 
-def _time_of(data: memoryview, at: int) -> int:
+def time_of(data: memoryview | bytes, at: int) -> int:
+    """Publish time of the record at this byte."""
     return int.from_bytes(data[at + TIME_OFFSET : at + TIME_OFFSET + 8], "little")
 
 

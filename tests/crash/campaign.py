@@ -22,8 +22,12 @@ from pathlib import Path
 
 from tests.crash.engine_kills import engine_kills
 from tests.crash.gateway_calls import gateway_calls
-from tests.crash.journal_calls import journal_calls
+from tests.crash.journal_calls import journal_calls, refused_calls
+from tests.crash.power import power
+from tests.crash.stale import stale
+from tests.crash.steps import steps
 from tests.crash.tally import Tally, Work
+from tests.crash.torn import torn
 from tests.crash.venue_cuts import venue_cuts
 
 KILLS = 2000
@@ -43,9 +47,14 @@ class Phase:
 
 
 PHASES = (
+    Phase("steps", "ring, intents and journal, killed after each instruction", steps),
+    Phase("torn", "every bit of a small journal and intent file flipped, a journal torn at each byte", torn),
+    Phase("power", "the power lost: every prefix and sampled subsets of what was not yet synced", power),
+    Phase("disk", "a journal whose disk is full or fails, at each call that touches it", refused_calls),
     Phase("gateway-calls", "a gateway killed at each of its system calls", gateway_calls),
     Phase("journal-calls", "a journal killed at each of its system calls", journal_calls),
     Phase("cuts", "the venue's line cut after each byte, sent and answered", venue_cuts),
+    Phase("stale", "whole engines killed with their supervisor, and started over what they left in memory", stale),
     Phase(ENGINES, "random processes of whole engines killed and stopped at random instants", engine_kills),
 )
 NAMES = tuple(phase.name for phase in PHASES)

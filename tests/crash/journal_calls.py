@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import errno
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Literal
 
 from hotpath.journal.process import FAILED
@@ -20,8 +23,12 @@ POLICIES: tuple[Literal["batch", "interval"], ...] = ("batch", "interval")
 DEATHS_OF_A_RUN = 8
 QUICK_RUNS = 4
 RUNS_MAX = 300
+QUICK_PLACES = 12
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DISK_CALLS = frozenset({"fdatasync", "fsync", "pwrite64", "write", "fallocate", "rename", "ftruncate", "openat"})
-WRITES = frozenset({"fdatasync", "fsync", "pwrite64"})
+ENDS_AT = frozenset({"fdatasync", "fsync"})  # always; a full disk may leave room enough for what is in hand
+FAULTS = (errno.EIO, errno.ENOSPC)
+WHOLE_ENGINES = "tests/e2e/test_journal_disk.py"
 
 
 class Lives:
@@ -67,7 +74,7 @@ class Lives:
         self.tally.counts["refused calls"] += life.failed_at is not None
         where = f"{self._policy}: {errno.errorcode[fault] if fault else 'killed'} {wanted or 'nowhere'}"
         self.tally.wrong += [f"{where}: {each}" for each in made.wrong()]
-        if life.failed_at is not None and life.failed_at.call in WRITES and life.exit_code != FAILED:
+        if life.failed_at is not None and life.failed_at.call in ENDS_AT and life.exit_code != FAILED:
             self.tally.wrong.append(f"{where}: went on, exit {life.exit_code}")
         elif life.killed_at is None and life.failed_at is None and life.exit_code:
             self.tally.wrong.append(f"{where}: exit {life.exit_code}")
@@ -91,4 +98,27 @@ def journal_calls(work: Work) -> Tally:
                 work.say(f"{policy}: died at {len(tried)} of {len(lives.places)} places")
         tally.take(lives.tally)
         tally.notes.append(f"{policy}: {len(tried)} places")
+    return tally
+
+
+def refused_calls(work: Work) -> Tally:
+    """Each call that touches the disk refused: it fails (EIO), it is full (ENOSPC). Whole engines, by their tests."""
+    tally = Tally()
+    for fault in FAULTS:
+        lives = Lives(work, "interval", f"refused {errno.errorcode[fault]}")
+        for _ in range(4):
+            lives.run([])
+        places = [point for point in lives.places if point.call in DISK_CALLS and not point.after]
+        lives.chance().shuffle(places)
+        places = places[: QUICK_PLACES if work.quick else None]
+        while places and not lives.tally.wrong:
+            places = places[max(lives.run(places[:DEATHS_OF_A_RUN], fault), 1) :]
+        tally.take(lives.tally)
+        work.say(f"{errno.errorcode[fault]}: {lives.tally.counts['refused calls']} calls refused")
+    if not work.quick:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", WHOLE_ENGINES]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+        tally.notes.append(f"{WHOLE_ENGINES}: {done.stdout.strip().splitlines()[-1]}")
+        if done.returncode:
+            tally.wrong.append(f"{WHOLE_ENGINES}: {done.stdout[-1500:]}")
     return tally

@@ -10,6 +10,7 @@ import errno
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,6 +145,7 @@ class JournalRun:
 
     def _journal(self) -> int:
         """In the child, whose modules are its own."""
+        sys.stderr = (self.folder.parent / "errors").open("a")
         process.MIB = SEGMENT_UNIT  # type: ignore[attr-defined]
         every = EngineSpec.rings.fget  # type: ignore[attr-defined]
         EngineSpec.rings = property(lambda spec: tuple(r for r in every(spec) if r.name in RINGS))  # type: ignore[method-assign, assignment]

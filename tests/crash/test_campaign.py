@@ -7,11 +7,18 @@ import pytest
 from tests.crash.campaign import ENGINES, NAMES, run_campaign
 
 ELSEWHERE = {ENGINES, "cuts"}  # whose samples are tests of their own
+LONG = {"stale"}
 SEED = 20261121
 
 
-@pytest.mark.parametrize("phase", [name for name in NAMES if name not in ELSEWHERE])
+@pytest.mark.parametrize("phase", [name for name in NAMES if name not in ELSEWHERE | LONG])
 def test_sample_of_each_phase_holds(phase: str) -> None:
     (row,) = run_campaign(SEED, only=[phase], quick=True)
     assert not row.tally.wrong
     assert row.tally.counts.total() > 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("phase", sorted(LONG))
+def test_sample_of_a_long_phase_holds(phase: str) -> None:
+    test_sample_of_each_phase_holds(phase)

@@ -87,11 +87,12 @@ class EngineProcess:
             stat = self._view.snapshot()
             if stat.run_epoch > self._started_ns:
                 return stat
-            self._view.close()  # of a run before this one
-            self._view = None
-            return None
         except SegmentError:
-            return None
+            pass
+        if self._view is not None:  # of a run before this one, or of half of each
+            self._view.close()
+            self._view = None
+        return None
 
     def count(self, stage: str, name: str) -> int:
         """A counter, 0 before there is one."""
