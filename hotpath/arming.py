@@ -10,10 +10,17 @@ Each that does not hold is a sentence that names it. Nothing here changes anythi
 from __future__ import annotations
 
 from ffi import lib
-from ffi.dtypes import enum_names
+from hotpath.control.causes import mode_names
 from hotpath.engine import EngineMemory
 from hotpath.intents import read_intents
 from hotpath.stages import intents_path
+
+
+def _disbelief(memory: EngineMemory) -> str:
+    """The mode that the gateway demands of itself; empty when it demands none."""
+    own = (lib.CAUSE_SESSION, lib.CAUSE_BELIEF, lib.CAUSE_INTENTS)
+    worst = max(int(memory.control.cause[cause]) for cause in own)
+    return mode_names()[worst] if worst != lib.MODE_NORMAL else ""
 
 
 def missing_preconditions(memory: EngineMemory) -> list[str]:
@@ -27,8 +34,7 @@ def missing_preconditions(memory: EngineMemory) -> list[str]:
         refused = int(counter[lib.GATEWAY_LOGIN_REJECTS])
         why = f"it refused {refused} logins" if refused else "its session is not up"
         found.append(f"fates: {spec.doubt}; the venue has not answered yet: {why}")
-    elif spec.doubt and int(memory.control.mode[lib.TIGHTENER_GATEWAY]) != lib.MODE_NORMAL:
-        mode = enum_names("trading_mode")[int(memory.control.mode[lib.TIGHTENER_GATEWAY])].removeprefix("MODE_").lower()
+    elif spec.doubt and (mode := _disbelief(memory)):
         unmatched = int(counter[lib.GATEWAY_UNMATCHED])
         found.append(f"belief: the gateway does not believe the venue's stream ({mode}; {unmatched} reports unmatched)")
     if counter[lib.GATEWAY_ADOPTED]:

@@ -245,12 +245,22 @@ class GatewayConfig(Section, frozen=True):
     # its order leaves, which costs a write of the disk in every turn that sends (HOP_ORDER_SYNC)
     durability: Literal["process", "power"] = "process"
     intents_dir: str = ""  # of the intent file; on a tmpfs a store never waits for a disk. Empty: engine.state_dir
+    kill_escalate_ms: Milliseconds = 500  # a kill that the gateway has not confirmed by then ends its process
     latency_ns: WholeInt = 20_000  # paper: an order's way to the venue
     paper: PaperConfig = field(default_factory=PaperConfig)
 
     def password(self) -> str:
         """The secret itself, from where the file says that it is. Never log what this returns."""
         return read_secret("gateway.password", variable=self.password_env, path=self.password_file)
+
+
+class LeasesConfig(Section, frozen=True):
+    """[leases]: silence after which the engine tightens by itself (docs/modes.md). 0: nobody waits."""
+
+    stage_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1000  # of feed, signal, risk and gateway
+    supervisor_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 5000
+    control_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 10_000  # of the control process, where one runs
+    hold_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 500  # that all must be well before a lease's mode is lifted
 
 
 class CoprocessConfig(Section, frozen=True):
@@ -373,6 +383,7 @@ class Config(Section, frozen=True):
     signal: SignalConfig = field(default_factory=SignalConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    leases: LeasesConfig = field(default_factory=LeasesConfig)
     refdata: RefdataConfig = field(default_factory=RefdataConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -23,7 +24,9 @@ import numpy.typing as npt
 from ffi import ffi, lib
 from hotpath import limits, segments
 from hotpath.config import Config, CoprocessConfig
+from hotpath.control.paths import intents_path, latch_path
 from hotpath.endpoints import ingress_endpoint, publish_endpoints, tap_endpoint
+from hotpath.errors import ConfigError
 from hotpath.limits.kept import lay_over_kept
 from hotpath.limits_log import LimitsWriter
 from hotpath.segments import HEADER_SIZE, Segment
@@ -150,7 +153,11 @@ class EngineMemory:
         clock = self._create_page("clock", lib.SEGMENT_CLOCK, "clock_page")
         lib.clock_calibrate(clock.cast("clock_page *"), CALIBRATION_NS, 0)
         control = self._create_page("control", lib.SEGMENT_CONTROL, "control_page")
-        lib.control_kill(control.cast("control_page *"))  # an engine starts killed until armed
+        page = control.cast("control_page *")
+        write_control_path(page.latch_path, latch_path(spec.config))
+        write_control_path(page.intents_path, intents_path(spec.config))
+        page.kill_escalate_ns = spec.config.gateway.kill_escalate_ms * MILLISECOND_NS
+        lib.control_kill(page)  # an engine starts killed until armed
         instruments = self._create_page(
             "instruments", lib.SEGMENT_INSTRUMENTS, "instrument_entry", len(spec.instruments)
         )
@@ -239,6 +246,14 @@ def shared_bytes(config: Config, *, instruments: int, journal: bool = True) -> i
     hops = (len(STAGES) * lib.HOPS_MAX + len(config.strategies)) * ffi.sizeof("histogram")
     tables = instruments * ffi.sizeof("instrument_entry") + limits.segment_bytes(instruments)
     return int(slots + hops + tables) + (SMALL_SEGMENTS + SEAT_SEGMENTS * len(seats)) * mmap.PAGESIZE
+
+
+def write_control_path(field: Any, path: Path) -> None:
+    """A path for whoever has only the control page: a killer. Raises ConfigError when the page cannot hold it."""
+    text = str(path.absolute()).encode()
+    if len(text) >= lib.CONTROL_PATH_MAX:
+        raise ConfigError(f"engine.state_dir: {path}: longer than {lib.CONTROL_PATH_MAX - 1} bytes")
+    ffi.memmove(field, text, len(text))
 
 
 @contextmanager

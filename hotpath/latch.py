@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hotpath.config import Config
+from hotpath.control.paths import drop_path
+from hotpath.control.paths import latch_path as latch_path
 from hotpath.errors import StageError
 
-
-def latch_path(config: Config) -> Path:
-    """The engine's latch; while the file lies there, no run of this engine is armed."""
-    return Path(config.engine.state_dir) / f"{config.engine.name}.killed"
+DROP_BYTES_MAX = 200  # of a dropped file: its text is the reason
 
 
 def read_latch(path: Path) -> dict[str, Any] | None:
@@ -34,9 +33,26 @@ def read_latch(path: Path) -> dict[str, Any] | None:
     return {"at": "an unknown time", "reason": "unknown", **found}
 
 
+def read_drop(path: Path) -> dict[str, Any] | None:
+    """What a dropped kill file says, as a latch would; None when there is none. Its text is the reason."""
+    try:
+        text = path.read_bytes()[:DROP_BYTES_MAX].decode(errors="replace").strip()
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(path.stat().st_mtime))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return {"at": "an unknown time", "reason": f"the file {path} lies there ({error.strerror})"}
+    return {"at": at, "reason": f"the file {path} was dropped" + (f": {text}" if text else "")}
+
+
+def standing_latch(config: Config) -> dict[str, Any] | None:
+    """Why no run of this engine may be armed: its latch, or a kill file that lies there; None when nothing is why."""
+    return read_latch(latch_path(config)) or read_drop(drop_path(config))
+
+
 def refuse_latched(config: Config) -> None:
     """Raises StageError when this engine is latched."""
-    latch = read_latch(latch_path(config))
+    latch = standing_latch(config)
     if latch is None:
         return
     raise StageError(
@@ -51,22 +67,24 @@ def clear_latch(config: Config, *, reason: str) -> None:
     Only for who has the engine's name: the latch of a running engine is its own. Raises StageError when it cannot
     be put aside.
     """
-    path = latch_path(config)
-    latch = read_latch(path)
+    path, dropped = latch_path(config), drop_path(config)
+    latch = standing_latch(config)
     if latch is None:
         return
     cleared = {**latch, "cleared_at": time.strftime("%Y-%m-%d %H:%M:%S"), "cleared": reason}
     try:
         _write_whole(path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.cleared"), cleared)
-        path.unlink()
+        path.unlink(missing_ok=True)
+        dropped.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
         raise StageError(f"{path}: the latch cannot be put aside: {error.strerror}") from None
 
 
-def set_latch(path: Path, *, reason: str, epoch: int) -> None:
+def set_latch(path: Path, *, reason: str, epoch: int, who: str = "") -> None:
     """Write the latch and have it on disk before anyone is told of it. Raises OSError."""
-    _write_whole(path, {"at": time.strftime("%Y-%m-%d %H:%M:%S"), "reason": reason, "epoch": epoch})
+    said = {"at": time.strftime("%Y-%m-%d %H:%M:%S"), "reason": reason, "epoch": epoch}
+    _write_whole(path, {**said, "who": who} if who else said)
 
 
 def _write_whole(path: Path, content: dict[str, Any]) -> None:

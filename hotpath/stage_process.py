@@ -20,6 +20,7 @@ from types import FrameType
 
 from ffi import ffi, lib
 from hotpath import host
+from hotpath.control.paths import drop_path
 from hotpath.errors import HotpathError
 from hotpath.run_file import read_run_file
 from hotpath.stages import ProcessStages
@@ -65,8 +66,11 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = (), succes
     host.freeze_garbage()
     _announce(stages, lib.STAGE_READY)
     result = lib.DUTY_SLICE_OVER
+    dropped = drop_path(spec.config) if "gateway" in place.stages and not spec.lockstep else None
     while result == lib.DUTY_SLICE_OVER and not _told_to_stop:
         result = stages.run(SLICE_NS)
+        if dropped is not None and dropped.exists() and not lib.control_killed(stages.duty.control):
+            lib.control_kill(stages.duty.control)  # the supervisor latches it, when it can
     failed = result == lib.DUTY_FAILED
     if _told_to_stop:  # nobody coordinates this end
         _leave_killed(stages)

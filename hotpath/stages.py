@@ -18,6 +18,7 @@ from ffi.dtypes import dtype_of
 from hotpath import intents, segments
 from hotpath.captures import MappedFile
 from hotpath.config import Config, CoprocessConfig, FeedConfig, GatewayConfig
+from hotpath.control.paths import intents_path as intents_path
 from hotpath.engine import EngineSpec, huge_memory
 from hotpath.errors import StageError
 from hotpath.flows import feed_packets
@@ -528,11 +529,32 @@ class ProcessStages:
         bell = self.segment(f"bell.{self.place.process}", lib.SEGMENT_DOORBELL, writable=True)
         duty.bell = bell.cast("doorbell *")
         duty.wait = WAIT[self.place.wait]
+        if not self.spec.lockstep:
+            duty.leases = self._leases()
         duty.strategies_here = self.strategies_here
         duty.park_ns = MILLISECOND_NS // 5
         if self.place.wait == "spin" and not self.spec.lockstep and {"risk", "gateway"} & set(self.place.stages):
             duty.rehearsal = self._rehearsal(duty.clock)
         return duty
+
+    def _leases(self) -> Any:
+        """What this process watches of the others, and of itself (ffi/include/lease.h)."""
+        config, here = self.spec.config.leases, set(self.place.stages)
+        if not here & {"risk", "gateway"}:
+            return ffi.NULL
+        leases = self._keep(ffi.new("leases *"))
+        leases.control = self.segment("control", lib.SEGMENT_CONTROL, writable=True).cast("control_page *")
+        watched = set(STAGES[:-1]) - here if "gateway" in here else {"gateway"}
+        for stage in watched:
+            leases.stage[STAGES.index(stage)] = self.segment(f"stage.{stage}", lib.SEGMENT_STAGE).cast("stage_page *")
+        leases.stage_ns = config.stage_ms * MILLISECOND_NS
+        leases.hold_ns = config.hold_ms * MILLISECOND_NS
+        if "gateway" in here:
+            leases.beat_ns[lib.BEAT_SUPERVISOR] = config.supervisor_ms * MILLISECOND_NS
+            leases.beat_ns[lib.BEAT_CONTROL] = config.control_ms * MILLISECOND_NS
+            leases.slept_ns = leases.stage_ns
+            leases.feed = self.segment("stage.feed", lib.SEGMENT_STAGE).cast("stage_page *")
+        return leases
 
     def _rehearsal(self, clock: Any) -> Any:
         """Orders that are never sent, in memory of this process's own."""
@@ -566,11 +588,6 @@ class ProcessStages:
 def _check(status: int, name: str) -> None:
     if status != lib.RING_OK:
         raise StageError(f"{name}: cannot be attached (ring status {status})")
-
-
-def intents_path(config: Config) -> Path:
-    """The engine's intent file."""
-    return Path(config.gateway.intents_dir or config.engine.state_dir) / f"{config.engine.name}.intents"
 
 
 def fill_signal_config(target: Any, spec: EngineSpec) -> None:
@@ -631,6 +648,7 @@ def fill_gateway_config(target: Any, spec: EngineSpec, *, replay: bool) -> None:
     target.receive_interval_ns = RECEIVE_INTERVAL_NS
     target.quiet_ns = 100 * MILLISECOND_NS
     target.query_timeout_ns = 500 * MILLISECOND_NS
+    target.kill_reset_ns = config.kill_escalate_ms * MILLISECOND_NS // 2  # before its process would be ended for it
     target.midnight_time_ns = spec.midnight_ns
     target.orders_max = config.intents_max
     target.batch_max = BATCH_MAX

@@ -16,9 +16,10 @@ import numpy as np
 import psutil
 from msgspec import Struct
 
-from ffi import lib
+from ffi import ffi, lib
 from ffi.dtypes import counter_names, enum_names
 from hotpath import histograms, segments
+from hotpath.control.causes import active_causes
 from hotpath.errors import SegmentMismatchError, SegmentMissingError
 from hotpath.seat_stat import SeatStat, SeatsView
 from hotpath.segments import Segment
@@ -162,6 +163,17 @@ class JournalStat(Struct, frozen=True):
     space: str  # "enough", "low" or "out"
 
 
+class KillStat(Struct, frozen=True):
+    """The kill that stands."""
+
+    epoch: int
+    effective: bool  # no byte of a new order or replacement can leave any more
+    in_flight_bytes: int  # of orders that had been sent when it came; 0 once effective
+    orders_found: int  # open when it came
+    orders_open: int  # of them, whose cancels are not yet confirmed
+    latch: str  # the file that keeps it over restarts
+
+
 class EngineStat(Struct, frozen=True):
     """One look at an engine."""
 
@@ -175,7 +187,7 @@ class EngineStat(Struct, frozen=True):
     killed: bool
     kill_epoch: int
     mode: str
-    mode_words: dict[str, str]  # by tightener, those that are not normal
+    mode_words: dict[str, str]  # by cause (docs/modes.md): every one that stands
     instruments: int
     stages: dict[str, StageStat]
     hops: dict[str, HopStat]
@@ -183,6 +195,7 @@ class EngineStat(Struct, frozen=True):
     seats: dict[str, SeatStat] = {}  # msgspec copies it; by name, in the order of their indices
     sides: dict[str, StageStat] = {}  # the processes beside the path that this run has: SIDES
     journal: JournalStat | None = None  # None: this run keeps none
+    kill: KillStat | None = None  # None: it is armed
 
     def counter(self, stage: str, name: str) -> int:
         """A counter by its name, 0 when the stage has not been seen."""
@@ -293,6 +306,18 @@ class EngineView:
         ]:
             segment.close()
 
+    def _kill(self) -> KillStat:
+        page = self._control.cast("control_page *")
+        epoch = int(page.kill_epoch)
+        return KillStat(
+            epoch=epoch,
+            effective=bool(lib.control_effective(page, epoch)),
+            in_flight_bytes=int(page.in_flight_bytes),
+            orders_found=int(page.sweep_orders),
+            orders_open=int(page.open_orders),
+            latch=ffi.string(page.latch_path).decode(errors="replace"),
+        )
+
     def snapshot(self) -> EngineStat:
         """One look. Each counter is right; while the engine runs, two of them are not of the same instant."""
         clock = self._clock.cast("clock_page *")
@@ -302,14 +327,10 @@ class EngineView:
         control = self._control.view("control_page")[0]
         killed = int(control["kill_epoch"]) != int(control["armed_epoch"])
         modes = _short_names("trading_mode", "mode_")
-        words = {
-            name: modes.get(int(control["mode"][index]), "halted")
-            for index, name in _short_names("tightener", "tightener_").items()
-            if name != "tighteners_max" and control["mode"][index]
-        }
+        words = active_causes(control)
         rings = {name: self._ring(name) for name in self._rings}
         sides = {side: self._page(side, page, now_ns) for side, page in self._sides.items()}
-        strictest = max((int(word) for word in control["mode"][: lib.TIGHTENERS_MAX]), default=0)
+        strictest = max(int(word) for word in control["cause"])
         return EngineStat(
             engine=self.engine,
             state=self._state(stages),
@@ -327,6 +348,7 @@ class EngineView:
             hops={hop: self._hop(hop, processes) for hop in hop_names().values()},
             rings=rings,
             seats=self._seats.snapshot(),
+            kill=self._kill() if killed else None,
             sides=sides,
             journal=_journal_stat(sides["journal"].counters, rings, now_ns) if "journal" in sides else None,
         )

@@ -36,6 +36,7 @@ from hotpath.arming import missing_preconditions
 from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
 from hotpath.config import Config
 from hotpath.control.answer import answer
+from hotpath.control.kill_watch import KillSignal, KillWatch
 from hotpath.control.requests import RequestDesk
 from hotpath.engine import EngineMemory, EngineSpec
 from hotpath.errors import ConfigError, RecoveryError, StageError
@@ -142,6 +143,7 @@ class Supervisor:
         self.reconciliation = ReconcileWatch(self.memory, self.desk)
         self.end_wanted = ""  # why the run shall end, when somebody asked for it
         self._requests = RequestDesk(spec.config, run_epoch=self.memory.run_epoch)
+        self.kills = KillWatch(self.memory)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
         except BaseException:
@@ -195,7 +197,7 @@ class Supervisor:
 
     def _arm_late(self) -> None:
         """What was missing at the start may hold by now. A kill since then is people's to accept."""
-        if not self._unarmed_for or self._killed_here:
+        if not self._unarmed_for or self._killed_here or self.kills.latched:
             return
         missing = self._missing()
         self.notices += [f"not armed: {each}" for each in missing if each not in self._unarmed_for]
@@ -293,6 +295,7 @@ class Supervisor:
         """No new order leaves after this; with `latch`, over restarts too."""
         epoch = lib.control_kill(self.memory.control)
         self._killed_here = True
+        self.kills.knows(int(epoch))
         if latch:
             self.notices.append(f"killed (epoch {epoch}): {reason}")
             try:
@@ -310,6 +313,8 @@ class Supervisor:
         while not until():
             if self.end_wanted:
                 return self._outcome(self.end_wanted)
+            self._beat()
+            self.notices += self.kills.check(list(self.children.values()), self.latch_path)
             for child in list(self.children.values()):
                 trouble = self._check(child)
                 if trouble is not None:
@@ -329,6 +334,10 @@ class Supervisor:
                     self.notices.append(f"the view failed: {type(error).__name__}: {error}")
             time.sleep(WATCH_SECONDS)
         return self._outcome("stopped")
+
+    def _beat(self) -> None:
+        """The engine tightens by itself once this is not heard (leases.supervisor_ms)."""
+        lib.control_beat(self.memory.control, lib.BEAT_SUPERVISOR, 0 if self.spec.lockstep else self._now_ns())
 
     def _check(self, child: Child) -> str | None:
         """None while all is well or being mended; else why the run must end."""
@@ -428,7 +437,7 @@ class Supervisor:
             self.notices.append(f"{what}; restart {child.restarts} of {limit} in {delay:g} s")
             return None
         if child.name in self._away:
-            lib.control_mode(self.memory.control, lib.TIGHTENER_SUPERVISOR, lib.MODE_HALTED)
+            lib.control_cause(self.memory.control, lib.CAUSE_SUPERVISOR, lib.MODE_HALTED)
         self.kill(what, latch=True)
         return what
 
@@ -450,7 +459,7 @@ class Supervisor:
         child.rebuilds = True
         child.noticed_ns = self._now_ns()
         self._away.setdefault(child.name, time.monotonic())
-        lib.control_mode(self.memory.control, lib.TIGHTENER_SUPERVISOR, lib.MODE_CANCEL_ONLY)
+        lib.control_cause(self.memory.control, lib.CAUSE_SUPERVISOR, lib.MODE_CANCEL_ONLY)
 
     def _check_away(self) -> None:
         """Those that have made their stages again are back; with the last of them orders may leave as before."""
@@ -461,7 +470,7 @@ class Supervisor:
             del self._away[name]
             self.notices.append(f"process {name} is back after {time.monotonic() - since:.2f} s: {self._phases(child)}")
             if not self._away:
-                lib.control_mode(self.memory.control, lib.TIGHTENER_SUPERVISOR, lib.MODE_NORMAL)
+                lib.control_cause(self.memory.control, lib.CAUSE_SUPERVISOR, lib.MODE_NORMAL)
 
     def _phases(self, child: Child) -> str:
         """What the time of its restart went to."""
@@ -507,6 +516,7 @@ class Supervisor:
 
     def drain(self) -> int:
         """Stop taking new work and wait until open orders are cancelled. Returns how many are left."""
+        lib.control_beat(self.memory.control, lib.BEAT_SUPERVISOR, 0)  # it leaves in order
         if not lib.control_killed(self.memory.control):
             self.kill("the run is being stopped", latch=False)
         lib.control_stop(self.memory.control, 1)
@@ -634,10 +644,11 @@ def supervise(
     """A whole run: start, watch, drain, stop, remove. `before_removal` may still read the counters."""
     try:
         try:
-            supervisor.start(until=until)
-            if when_started is not None:
-                when_started()
-            outcome = supervisor.watch(until=until, each=each)
+            with KillSignal(supervisor.kills.by_signal):
+                supervisor.start(until=until)
+                if when_started is not None:
+                    when_started()
+                outcome = supervisor.watch(until=until, each=each)
         except BaseException as error:
             supervisor.abandon(error)
             raise

@@ -85,7 +85,8 @@ class World:
 
     @property
     def gateway_mode(self) -> int:
-        return int(self.control.mode[lib.TIGHTENER_GATEWAY])
+        """The strictest of the gateway's own causes."""
+        return max(int(self.control.cause[cause]) for cause in (lib.CAUSE_SESSION, lib.CAUSE_BELIEF, lib.CAUSE_INTENTS))
 
     def intents(self) -> npt.NDArray[Any]:
         """The stored intents, read as another process would."""

@@ -11,6 +11,7 @@
 #include "layout.h"
 #include "feed.h"
 #include "gateway.h"
+#include "lease.h"
 #include "rehearsal.h"
 #include "risk.h"
 #include "signal_stage.h"
@@ -39,6 +40,8 @@ typedef struct {
     lockstep_page *lockstep; /* NULL: free running */
     doorbell *bell;          /* for WAIT_PARK */
     rehearsal *rehearsal;    /* NULL: none. Only a loop that spins plays it: where it yields, others want the processor */
+    leases *leases;          /* NULL: this process keeps none */
+    uint64_t looked_time_ns; /* the loop's last look at the world, where leases are kept; 0: none yet */
     uint32_t strategies_here; /* 1: the caller makes their turns, each passed on with duty_pass */
     uint32_t reserved0;
     uint32_t wait;           /* enum wait_strategy */

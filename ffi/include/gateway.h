@@ -30,6 +30,7 @@ typedef struct {
     session_config session; /* paper: unused */
     uint64_t receive_interval_ns; /* at most one receive in so long; 0: one in each turn */
     uint64_t quiet_ns;      /* a recovering stream that is silent for so long is caught up */
+    uint64_t kill_reset_ns; /* after a kill: reset a connection whose orders the venue does not take; 0: never */
     uint64_t query_timeout_ns; /* go up without an answer to the account query after so long */
     uint64_t midnight_time_ns; /* of the trading day at the venue, engine clock */
     uint32_t orders_max;    /* commands of one day: at least the intent file's capacity */
@@ -52,7 +53,8 @@ enum gateway_order_flag {
     GATEWAY_ORDER_SETTLED_HERE = 2,  /* dead by inference; a late answer revives it */
     GATEWAY_ORDER_STUCK = 4,         /* a replacement whose target is dead */
     GATEWAY_ORDER_ANSWERED = 8,      /* accepted, replaced or rejected by the venue */
-    GATEWAY_ORDER_REJECTED = 16
+    GATEWAY_ORDER_REJECTED = 16,
+    GATEWAY_ORDER_DISCARDED = 32     /* framed, and thrown away by a kill before a byte of it left */
 };
 
 /* One order or replacement; they stand in the order of their order_id and of their user_ref. */
@@ -119,8 +121,11 @@ typedef struct {
     uint64_t fencing_epoch;
     uint64_t receive_time_ns;    /* of the last receive, by the turns' clock */
     uint64_t ingress_time_ns;    /* when its bytes were in user memory */
-    uint64_t sweep_epoch;  /* kill epoch whose cancels were all queued + 1 */
+    uint64_t kill_seen;    /* kill epoch of which a turn knows + 1 */
+    uint64_t kill_time_ns; /* of that turn */
+    uint64_t sweep_epoch;  /* kill epoch whose sweep was begun + 1 */
     uint64_t kill_sent;    /* kill epoch reported as effective + 1 */
+    uint64_t order_time_ns; /* when the last byte of a new order or replacement was handed over, or later */
     uint64_t market_origin_ns; /* paper: venue time of the last market event, */
     uint64_t market_now_ns;    /* and the turn's time when it was taken */
     uint32_t orphans;      /* paper: orders below this index died with the process before */
@@ -130,6 +135,8 @@ typedef struct {
     uint32_t announced_up; /* the last session event published */
     uint32_t announce_down; /* a down event must be published */
     uint32_t distrust;     /* 1: a report could not be understood, matched or believed; no new orders */
+    uint32_t orders_unsent;   /* 1: of session.order_bytes some are in the send buffer */
+    uint32_t causes_told;     /* what mode_publish last said */
     uint32_t cancels_waiting; /* 1: cancels were stored while there was no session */
     uint32_t socket;       /* 1: there is a session to serve */
     uint32_t unsynced_order; /* orders from this index on are not on disk yet; durable intents only */

@@ -51,6 +51,8 @@ void intent_make_durable(intent_store *store, intent_record *records, int sync_f
 int intent_sync(intent_store *store);
 /* Digest of a record as its checksum is defined. */
 uint64_t intent_checksum(const intent_record *record);
+/* The same from outside, over the mapped file: whoever has it must not send any more. */
+uint64_t hotpath_fence(void *segment);
 /* Take the venue session: the new fencing epoch. A gateway whose epoch is no longer the page's has
  * been replaced by another and must not send. */
 uint64_t intent_fence(intent_store *store);

@@ -378,7 +378,8 @@ typedef struct {
     uint8_t bytes[CACHE_LINE_SIZE];
 } limits_change;
 
-/* One non-idle turn of a stage: all that its decisions could see besides the events themselves. */
+/* One non-idle turn of a stage: all that its decisions could see besides the events themselves. Its header's
+ * ingress_time_ns is no time: it holds a bit for each cause (enum cause) that tightened the engine then, for people. */
 typedef struct {
     event_header header; /* origin_time_ns = now_ns of the turn */
     uint64_t turn;
@@ -397,30 +398,74 @@ typedef struct {
 
 enum trading_mode { MODE_NORMAL, MODE_REDUCE_ONLY, MODE_CANCEL_ONLY, MODE_HALTED };
 
-/* Each tightener owns its own word; the strictest wins. */
-enum tightener {
-    TIGHTENER_OPERATOR,
-    TIGHTENER_SUPERVISOR,
-    TIGHTENER_FEED,
-    TIGHTENER_SIGNAL,
-    TIGHTENER_RISK,
-    TIGHTENER_GATEWAY,
-    TIGHTENER_JOURNAL,
-    TIGHTENER_RECONCILE,
-    TIGHTENERS_MAX
+#define CAUSES_MAX 64
+#define CONTROL_PATH_MAX 256
+#define BEATS_MAX 8
+
+/* What may tighten the engine. Each cause owns a byte of control_page.cause, which one process writes: the mode that
+ * it demands. The strictest wins. What each means, how it clears and who clears it: hotpath/control/causes.py, from
+ * which docs/modes.md is made. */
+enum cause {
+    CAUSE_OPERATOR,        /* people */
+    CAUSE_SUPERVISOR,      /* a process of the path is away */
+    CAUSE_RECORD_FEED,     /* a turn that could not be recorded: by enum stage_id */
+    CAUSE_RECORD_SIGNAL,
+    CAUSE_RECORD_RISK,
+    CAUSE_RECORD_GATEWAY,
+    CAUSE_SESSION,         /* the venue session is not up */
+    CAUSE_BELIEF,          /* the venue said what cannot be believed */
+    CAUSE_INTENTS,         /* the disk of the intents failed */
+    CAUSE_JOURNAL,         /* behind, or away */
+    CAUSE_JOURNAL_SPACE,   /* little room on its disk */
+    CAUSE_JOURNAL_LOST,    /* it has a hole, or is gone */
+    CAUSE_RECONCILE,       /* positions are not compared */
+    CAUSE_FEED_STALE,      /* the market is not known: a gap, silence */
+    CAUSE_LEASE_FEED,      /* not heard for longer than its lease: by enum stage_id */
+    CAUSE_LEASE_SIGNAL,
+    CAUSE_LEASE_RISK,
+    CAUSE_LEASE_GATEWAY,
+    CAUSE_LEASE_SUPERVISOR,
+    CAUSE_LEASE_CONTROL,
+    CAUSE_SLEPT,           /* the gateway's own loop stood still: what waits for it is old */
+    CAUSE_CLOCK,           /* the engine's clock is out of bound */
+    CAUSE_LATENCY,         /* the path's own tail is */
+    CAUSE_LOSS,            /* daily loss, drawdown */
+    CAUSE_MODEL,           /* the model is not to be believed */
+    CAUSES
 };
 
-/* At SEGMENT_HEADER_SIZE of the control segment. Killed while kill_epoch != armed_epoch. */
+/* Who beats in the control page: processes without a stage's page that a lease watches. */
+enum beat { BEAT_SUPERVISOR, BEAT_CONTROL, BEATS };
+
+/* At SEGMENT_HEADER_SIZE of the control segment. Killed while kill_epoch != armed_epoch; a kill is effective once
+ * killed_epoch_sent or killed_epoch_reset has reached its epoch. kill_epoch is the first word in every layout, so that
+ * an engine of any build can be killed. */
 typedef struct {
     uint64_t kill_epoch;      /* moved on by every kill; any process may, with an atomic add */
     uint64_t reserved0[7];
     uint64_t armed_epoch;     /* the kill epoch that people have accepted; written by the supervisor */
     uint64_t reserved1[7];
-    uint64_t killed_epoch_sent; /* the gateway: no new order left after it saw this epoch */
-    uint64_t reserved2[7];
+    uint64_t killed_epoch_sent; /* the gateway: after this epoch no byte of an order leaves, nor is one under way */
+    uint64_t effective_time_ns; /* when it found that so */
+    uint64_t order_time_ns;     /* at the latest then was the last byte of a new order or replacement handed over */
+    uint64_t in_flight_bytes;   /* handed over and not yet acknowledged by the venue's host; 0 once effective */
+    uint64_t sweep_epoch;       /* a cancel for every order that this kill found open was handed over */
+    uint32_t sweep_orders;      /* that it found open */
+    uint32_t open_orders;       /* of them and any others, now: their cancels are not confirmed */
+    uint32_t discarded_orders;  /* framed, and thrown away before they left */
+    uint32_t resets;            /* connections that were reset because the venue did not take what was under way */
+    uint64_t reserved2[1];
+    uint64_t killed_epoch_reset; /* whoever ended the gateway's process: it is gone, and its socket was reset */
+    uint64_t reset_time_ns;
+    uint64_t reserved3[6];
     uint32_t stop;            /* 1: take no new work; 2: leave the loop. Written by the supervisor */
-    uint32_t reserved3[15];
-    uint32_t mode[16];        /* enum trading_mode by enum tightener; each word has one writer */
+    uint32_t reserved4[15];
+    uint64_t beat_time_ns[BEATS_MAX]; /* by enum beat; 0: there is none, and nobody waits for it */
+    uint8_t cause[CAUSES_MAX];        /* enum trading_mode by enum cause; each byte has one writer */
+    uint64_t kill_escalate_ns;        /* a kill that is not effective by then ends the gateway's process */
+    uint64_t reserved5[7];
+    char latch_path[CONTROL_PATH_MAX];   /* NUL-padded, written when the page is made: where a kill is latched, */
+    char intents_path[CONTROL_PATH_MAX]; /* and whose fencing epoch keeps a gateway out */
 } control_page;
 
 /* ---- limits ---------------------------------------------------------------------------------- */

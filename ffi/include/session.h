@@ -10,7 +10,8 @@
  * The caller owns both buffers. Bytes to send are gathered by session_queue and leave in one
  * system call of session_flush; received packets are looked at with session_next and let go with
  * session_consume, so a consumer without room stops reading and TCP slows the venue down.
- * Time is an argument everywhere. Source: SoupBinTCP 3.00.
+ * Time is an argument everywhere. A connection that is not logged out is reset, however its process ends: no byte
+ * leaves after it that the kernel still had. Source: SoupBinTCP 3.00.
  */
 #pragma once
 #include "layout.h"
@@ -29,6 +30,7 @@ enum session_reason {
     SESSION_SILENT,           /* nothing heard for silence_ns */
     SESSION_MALFORMED,        /* bytes that are no packet */
     SESSION_NOT_DURABLE,      /* intents could not be written to the disk: what was queued must not leave */
+    SESSION_KILLED,           /* reset: after a kill the venue did not take what was under way */
     SESSION_REFUSED = 16,     /* login refused: reason unknown */
     SESSION_NOT_AUTHORISED,   /* 'A' */
     SESSION_NOT_AVAILABLE,    /* 'S': no such session */
@@ -64,6 +66,9 @@ typedef struct {
     uint8_t *receive;
     uint64_t send_head;     /* first byte not yet handed to the kernel */
     uint64_t send_tail;
+    uint64_t queued_bytes;  /* of this connection, so far: less what was thrown away */
+    uint64_t order_bytes;   /* of queued_bytes: up to the last one of a packet that the caller calls an order */
+    uint64_t send_begun;    /* bytes at send_head that end a packet of which the kernel has the beginning */
     uint64_t receive_head;  /* first byte not yet consumed */
     uint64_t receive_tail;
     uint64_t next_sequence; /* number of the next sequenced message */
@@ -107,7 +112,11 @@ void session_consume(session *session, const session_message *message);
 void session_fail(session *session, uint32_t reason, uint64_t now_ns);
 /* The gateway has recovered: RECOVERING -> UP. */
 void session_raise(session *session);
-/* 1 when every byte handed over has been acknowledged by the peer's TCP, or there is no connection. */
-int session_drained(session *session);
+/* Bytes on their way to the peer's TCP, here or in the kernel; 0: it has acknowledged all, or there is no connection. */
+uint64_t session_in_flight(session *session);
+/* The packets queued of which no byte has left, one after the other: `at` is 0 at first. 0: there is no other one. */
+int session_queued(const session *session, uint64_t *at, session_message *message);
+/* Throw away the packet that session_queued has just shown; `at` then is that of the next. */
+void session_discard(session *session, uint64_t *at, const session_message *message);
 /* Ask to be logged out, as far as one send goes, and close. */
 void session_logout(session *session, uint64_t now_ns);

@@ -65,8 +65,6 @@ void stage_record(stage_context *stage, const turn_plan *plan, const ring_writer
 void stage_record_held(stage_context *stage);
 /* 1 when the next roll of the trading day has come: it is taken off the list. 0 on the list = none. */
 int stage_roll(uint64_t *roll_time_ns, uint64_t now_ns);
-/* The strictest of all tighteners. */
-uint8_t stage_mode(const control_page *control);
 /* 1 when this input holds its events up to `end`, the plan's sequence; else the recording is broken, and
  * the page says so: a turn must not decide on a part of what its plan saw. */
 int stage_input_stands(stage_context *stage, const ring_reader *reader, uint64_t end);

@@ -58,6 +58,7 @@ static int step(duty *duty, int stage) {
 static void heartbeat(duty *duty, uint64_t now_ns) {
     if (now_ns < duty->heartbeat_time_ns + HEARTBEAT_INTERVAL_NS) return;
     duty->heartbeat_time_ns = now_ns;
+    if (duty->leases && !duty->lockstep) leases_keep(duty->leases, now_ns);
     for (int stage = 0; stage < STAGES_MAX; stage++) {
         stage_context *own = context(duty, stage);
         if (!own) continue;
@@ -101,9 +102,20 @@ static int signal_step_ahead(duty *duty) {
     return busy;
 }
 
+/* A process that was stopped, or that had no processor: what it would send now was decided by a market of before. */
+static void look(duty *duty) {
+    stage_look(duty->clock, duty->control, &duty->seen);
+    uint64_t before_ns = duty->looked_time_ns;
+    duty->looked_time_ns = duty->seen.now_ns;
+    if (__builtin_expect(!duty->leases || duty->seen.now_ns - before_ns <= duty->leases->slept_ns, 1)) return;
+    if (!before_ns || !duty->leases->slept_ns || duty->seen.now_ns < before_ns) return;
+    leases_slept(duty->leases, duty->seen.now_ns);
+    stage_look(duty->clock, duty->control, &duty->seen);
+}
+
 static int all_step(duty *duty) {
     int busy = 0;
-    stage_look(duty->clock, duty->control, &duty->seen);
+    look(duty);
     if (duty->feed) busy |= feed_step(duty->feed);
     if (duty->signal) busy |= signal_step_ahead(duty);
     if (duty->risk) busy |= risk_step(duty->risk);

@@ -7,6 +7,7 @@
  */
 #include "gateway.h"
 #include "command_inline.h"
+#include "control.h"
 #include "digest.h"
 #include "gateway_parts.h"
 #include "prefetch_inline.h"
@@ -269,10 +270,14 @@ static int records_are_sound(const gateway *self) {
 
 static void mode_publish(gateway *self) {
     int up = !self->socket || (self->session.state == SESSION_UP && self->announced_up);
-    uint32_t mode = up && !self->distrust ? MODE_NORMAL : MODE_CANCEL_ONLY;
-    if (self->intents.page->promise == INTENT_PROMISE_BROKEN) mode = MODE_HALTED; /* over restarts, for people to end */
-    uint32_t *word = &self->stage.control->mode[TIGHTENER_GATEWAY]; /* written only to change it: every loop reads its line */
-    if (__atomic_load_n(word, __ATOMIC_RELAXED) != mode) __atomic_store_n(word, mode, __ATOMIC_RELAXED);
+    int broken = self->intents.page->promise == INTENT_PROMISE_BROKEN; /* over restarts, for people to end */
+    uint32_t causes = 1u | (uint32_t)!up << 1 | (uint32_t)(self->distrust != 0) << 2 | (uint32_t)broken << 3;
+    if (causes != self->causes_told) {
+        control_cause(self->stage.control, CAUSE_SESSION, up ? MODE_NORMAL : MODE_CANCEL_ONLY);
+        control_cause(self->stage.control, CAUSE_BELIEF, self->distrust ? MODE_CANCEL_ONLY : MODE_NORMAL);
+        control_cause(self->stage.control, CAUSE_INTENTS, broken ? MODE_HALTED : MODE_NORMAL);
+        self->causes_told = causes;
+    }
     gateway_counters(self)[GATEWAY_SESSION_UP] = (uint64_t)up;
     gateway_counters(self)[GATEWAY_OPEN_ORDERS] = self->open_count;
     gateway_counters(self)[GATEWAY_PROMISE] = self->intents.page->promise;
@@ -451,7 +456,13 @@ static void record_store(gateway *self, const cmd_event *command, intent_record 
     uint32_t index = (uint32_t)self->intents.next;
     intent_commit(&self->intents);
     int up = !self->socket || self->session.state == SESSION_UP;
-    if (self->socket && up) session_queue(&self->session, record->frame, record->frame_length);
+    if (self->socket && up) {
+        session_queue(&self->session, record->frame, record->frame_length);
+        if (record->type != CMD_CANCEL) {
+            self->session.order_bytes = self->session.queued_bytes;
+            self->orders_unsent = 1;
+        }
+    }
     uint64_t sent_time_ns = clock_read(self->stage.clock); /* T1 */
     gateway_order *order = gateway_table_enter(self, index);
     self->stage.digest = digest_bytes(self->stage.digest, record->frame, record->frame_length);
@@ -568,20 +579,6 @@ static void records_release(const gateway *self) {
         if (self->before[stage]) stage_record_held(self->before[stage]);
 }
 
-/* After a kill: every open order is cancelled once, and when the last byte of a new order has left for
- * good, people are told. */
-static void kill_serve(gateway *self, const turn_plan *plan) {
-    if (!plan->killed || self->config.replay) return;
-    uint64_t epoch = (uint64_t)plan->kill_epoch + 1;
-    if (self->sweep_epoch != epoch && (!self->socket || self->session.state == SESSION_UP)) {
-        self->sweep_epoch = epoch;
-        gateway_sweep_start(self, 1);
-    }
-    if (self->kill_sent == epoch || (self->socket && !session_drained(&self->session))) return;
-    self->kill_sent = epoch;
-    __atomic_store_n(&self->stage.control->killed_epoch_sent, plan->kill_epoch, __ATOMIC_RELEASE); /* partner: supervisor, hotctl */
-}
-
 /* I10: one gateway at a time. The page's epoch moves on when another opens the intent file. */
 static int fenced(gateway *self, const turn_plan *plan) {
     if (self->config.replay) return 0;
@@ -641,11 +638,13 @@ int gateway_turn(gateway *self, const turn_plan *plan) {
         commands_drain(self, plan);
         records_release(self);
     }
+    if (plan->killed) gateway_kill_begin(self, plan);
     if (self->paper) gateway_paper_market(self, plan);
     if (self->socket) gateway_serve(self, plan);
+    if (self->orders_unsent) gateway_orders_sent(self);
     if (self->paper) gateway_paper_serve(self, plan);
     if (!ordered && self->adjust.cursor) adjustments_drain(self); /* people can wait for a turn without orders */
-    kill_serve(self, plan);
+    if (plan->killed) gateway_kill_serve(self, plan);
     if (!self->config.replay) mode_publish(self);
     if (self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN] == before) return 0;
     turn_plan done = *plan; /* what was held back is not in the record: replay stops where this turn did */

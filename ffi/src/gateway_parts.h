@@ -1,5 +1,5 @@
-/* gateway_parts.h: what the gateway's three sources share: gateway.c (turns and commands),
- * gateway_reports.c (reports and recovery), gateway_paper.c (the paper venue). */
+/* gateway_parts.h: what the gateway's sources share: gateway.c (turns and commands),
+ * gateway_reports.c (reports and recovery), gateway_kill.c (kills), gateway_paper.c (the paper venue). */
 #pragma once
 #include "gateway.h"
 #include "clock_inline.h"
@@ -30,6 +30,12 @@ void gateway_exec_commit(gateway *self, exec_event *event);
 /* gateway_reports.c: the session's share of a turn. */
 void gateway_serve(gateway *self, const turn_plan *plan);
 void gateway_sweep_start(gateway *self, int all);
+
+/* gateway_kill.c: at the beginning of a turn, and at its end. */
+void gateway_kill_begin(gateway *self, const turn_plan *plan);
+void gateway_kill_serve(gateway *self, const turn_plan *plan);
+/* After the turn's send: when the last byte of an order was handed over. */
+void gateway_orders_sent(gateway *self);
 
 /* gateway_paper.c: the paper venue's share of a turn. `order` returns 0 when the venue has no room. */
 void gateway_paper_market(gateway *self, const turn_plan *plan);

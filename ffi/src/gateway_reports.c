@@ -321,7 +321,7 @@ void gateway_sweep_start(gateway *self, int all) {
 }
 
 static int wants_cancel(const gateway *self, const gateway_order *order) {
-    if (order->state == GATEWAY_ORDER_DEAD) return 0;
+    if (order->state == GATEWAY_ORDER_DEAD || order->flags & GATEWAY_ORDER_DISCARDED) return 0;
     return self->sweep_all || order->state == GATEWAY_ORDER_UNKNOWN || order->flags & GATEWAY_ORDER_CANCEL_WANTED;
 }
 
@@ -353,8 +353,9 @@ static void sweep(gateway *self) {
 
 /* ---- settling ------------------------------------------------------------------------------------ */
 
-/* Is the venue known to have passed over this order without a word? */
+/* Is the venue known to have passed over this order without a word, or never to have had it? */
 static int is_settled(const gateway *self, const gateway_order *order) {
+    if (order->flags & GATEWAY_ORDER_DISCARDED) return order->state != GATEWAY_ORDER_DEAD;
     int doubtful = order->state == GATEWAY_ORDER_UNKNOWN || order->flags & GATEWAY_ORDER_STUCK;
     return doubtful && order->state != GATEWAY_ORDER_DEAD && order->user_ref < self->settle_below_ref;
 }

@@ -118,3 +118,9 @@ int intent_sync(intent_store *store) {
 uint64_t intent_fence(intent_store *store) {
     return __atomic_add_fetch(&store->page->fencing_epoch, 1, __ATOMIC_ACQ_REL);
 }
+
+/* Found by name in the shared object, as hotpath_kill is. */
+__attribute__((visibility("default"))) uint64_t hotpath_fence(void *segment) {
+    intent_page *page = (intent_page *)((uint8_t *)segment + SEGMENT_HEADER_SIZE);
+    return __atomic_add_fetch(&page->fencing_epoch, 1, __ATOMIC_ACQ_REL);
+}

@@ -31,12 +31,18 @@ SIZE(command_id, 16);
 AT(event_header, stamp, 0);
 AT(segment_header, magic, 0);
 
-/* Killer, supervisor and gateway write different lines; so do the tighteners and the stop word. */
+/* Killers, supervisor, gateway and whoever ends it write different lines; so do those who beat. The causes are one
+ * line, which every turn reads and next to nobody writes. */
+AT(control_page, kill_epoch, 0);
 AT(control_page, armed_epoch, 64);
 AT(control_page, killed_epoch_sent, 128);
-AT(control_page, stop, 192);
-AT(control_page, mode, 256);
-_Static_assert(TIGHTENERS_MAX <= 16, "each tightener owns a word of control_page.mode");
+AT(control_page, killed_epoch_reset, 192);
+AT(control_page, stop, 256);
+AT(control_page, beat_time_ns, 320);
+AT(control_page, cause, 384);
+AT(control_page, latch_path, 512);
+_Static_assert(CAUSES <= CAUSES_MAX, "each cause owns a byte of control_page.cause, and a bit");
+_Static_assert(BEATS <= BEATS_MAX, "a word for each that beats");
 
 SIZE(scope_limits, 3 * CACHE_LINE_SIZE);
 _Static_assert(sizeof(limits_header) % CACHE_LINE_SIZE == 0, "what follows starts on a line");

@@ -44,7 +44,7 @@ static void disconnect(session *self) {
         call(self);
     }
     self->fd = -1;
-    self->send_head = self->send_tail = 0;
+    self->send_head = self->send_tail = self->send_begun = self->queued_bytes = self->order_bytes = 0;
     self->receive_head = self->receive_tail = 0;
     self->starved = 1;
 }
@@ -75,7 +75,7 @@ static void login(session *self, uint64_t now_ns, uint64_t request_sequence) {
     self->heartbeats_heard = 0;
     self->heard_time_ns = self->sent_time_ns = now_ns;
     self->deadline_time_ns = now_ns + self->config.login_timeout_ns;
-    self->send_tail = soup_login_encode(&request, self->send, self->config.send_bytes);
+    self->queued_bytes = self->send_tail = soup_login_encode(&request, self->send, self->config.send_bytes);
 }
 
 static void connect_start(session *self, uint64_t now_ns) {
@@ -92,6 +92,8 @@ static void connect_start(session *self, uint64_t now_ns) {
     int one = 1;
     int size = (int)self->config.socket_send_bytes;
     int status = setsockopt(self->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    const struct linger reset = {1, 0}; /* what the peer has not got by the end of this process, it never gets */
+    status |= setsockopt(self->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     if (size) status |= setsockopt(self->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     status |= connect(self->fd, (const struct sockaddr *)&address, sizeof address) != 0 && errno != EINPROGRESS;
     call(self);
@@ -175,7 +177,18 @@ int session_queue(session *self, const uint8_t *bytes, uint32_t length) {
     }
     memcpy(self->send + self->send_tail, bytes, length);
     self->send_tail += length;
+    self->queued_bytes += length;
     return 1;
+}
+
+/* How much of the packet that is cut here has yet to leave; `sent` bytes from send_head have. */
+static uint64_t packet_rest(const session *self, uint64_t sent) {
+    uint64_t at = self->send_begun;
+    while (at < sent) {
+        const uint8_t *packet = self->send + self->send_head + at;
+        at += 2u + ((uint64_t)packet[0] << 8 | packet[1]);
+    }
+    return at - sent;
 }
 
 void session_flush(session *self, uint64_t now_ns) {
@@ -188,22 +201,50 @@ void session_flush(session *self, uint64_t now_ns) {
     }
     self->counter[GATEWAY_BYTES_OUT] += (uint64_t)sent;
     self->sent_time_ns = now_ns;
+    if (self->send_head + (uint64_t)sent == self->send_tail) {
+        self->send_head = self->send_tail = self->send_begun = 0;
+        return;
+    }
+    self->send_begun = packet_rest(self, (uint64_t)sent);
     self->send_head += (uint64_t)sent;
-    if (self->send_head == self->send_tail) self->send_head = self->send_tail = 0;
 }
 
-int session_drained(session *self) {
-    if (self->fd < 0) return 1;
-    if (self->send_head != self->send_tail) return 0;
+uint64_t session_in_flight(session *self) {
+    if (self->fd < 0) return 0;
     int queued = 0;
     call(self);
-    return ioctl(self->fd, SIOCOUTQ, &queued) == 0 && queued == 0;
+    if (ioctl(self->fd, SIOCOUTQ, &queued) != 0) return UINT64_MAX; /* not known is not none */
+    return (uint64_t)queued + (self->send_tail - self->send_head);
+}
+
+int session_queued(const session *self, uint64_t *at, session_message *message) {
+    if (*at < self->send_begun) *at = self->send_begun;
+    soup_packet packet;
+    const uint8_t *queued = self->send + self->send_head + *at;
+    if (self->send_head + *at >= self->send_tail) return 0;
+    if (soup_parse(queued, self->send_tail - self->send_head - *at, &packet) != SOUP_OK) return 0;
+    message->payload = packet.payload;
+    message->length = packet.type == SOUP_UNSEQUENCED ? packet.length : 0;
+    message->size = packet.size;
+    message->sequence = 0;
+    *at += packet.size;
+    return 1;
+}
+
+void session_discard(session *self, uint64_t *at, const session_message *message) {
+    uint64_t after = self->send_head + *at;
+    *at -= message->size;
+    memmove(self->send + self->send_head + *at, self->send + after, self->send_tail - after);
+    self->send_tail -= message->size;
+    self->queued_bytes -= message->size;
 }
 
 void session_logout(session *self, uint64_t now_ns) {
     uint8_t packet[SOUP_HEADER_SIZE];
     uint32_t length = soup_encode(SOUP_LOGOUT_REQUEST, NULL, 0, packet, sizeof packet);
     if (session_queue(self, packet, length)) session_flush(self, now_ns);
+    const struct linger orderly = {0, 0}; /* the peer is to hear it */
+    if (self->fd >= 0 && self->send_head == self->send_tail) setsockopt(self->fd, SOL_SOCKET, SO_LINGER, &orderly, sizeof orderly);
     session_fail(self, SESSION_LOGGED_OUT, now_ns);
 }
 

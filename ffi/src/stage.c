@@ -1,12 +1,13 @@
 /* stage.c: what the four stages have in common. See include/stage.h. */
 #include "stage.h"
 #include "clock_inline.h"
+#include "control.h"
 #include "digest.h"
 #include "ring_inline.h"
 
-_Static_assert(TIGHTENER_FEED + STAGE_GATEWAY == TIGHTENER_GATEWAY && TIGHTENER_FEED + STAGE_RISK == TIGHTENER_RISK &&
-                   TIGHTENER_FEED + STAGE_SIGNAL == TIGHTENER_SIGNAL && STAGE_FEED == 0,
-               "each stage owns the word of its own name");
+_Static_assert(CAUSE_RECORD_FEED + STAGE_GATEWAY == CAUSE_RECORD_GATEWAY && CAUSE_RECORD_FEED + STAGE_RISK == CAUSE_RECORD_RISK &&
+                   CAUSE_RECORD_FEED + STAGE_SIGNAL == CAUSE_RECORD_SIGNAL && STAGE_FEED == 0,
+               "each stage owns the cause of its own name");
 
 void stage_announce(stage_page *page, uint32_t state, uint32_t pid, uint32_t cpu) {
     page->pid = pid;
@@ -25,15 +26,6 @@ int stage_roll(uint64_t *roll_time_ns, uint64_t now_ns) {
     return 1;
 }
 
-uint8_t stage_mode(const control_page *control) {
-    uint32_t strictest = MODE_NORMAL;
-    for (int i = 0; i < TIGHTENERS_MAX; i++) {
-        uint32_t mode = __atomic_load_n(&control->mode[i], __ATOMIC_RELAXED);
-        if (mode > strictest) strictest = mode;
-    }
-    return (uint8_t)(strictest > MODE_HALTED ? MODE_HALTED : strictest);
-}
-
 uint64_t stage_now(const stage_context *stage) { return stage->loop ? stage->loop->now_ns : clock_read(stage->clock); }
 
 void stage_look(const clock_page *clock, const control_page *control, turn_plan *seen) {
@@ -41,7 +33,7 @@ void stage_look(const clock_page *clock, const control_page *control, turn_plan 
     uint64_t kill_epoch = __atomic_load_n(&control->kill_epoch, __ATOMIC_ACQUIRE);
     seen->kill_epoch = (uint32_t)kill_epoch;
     seen->killed = kill_epoch != __atomic_load_n(&control->armed_epoch, __ATOMIC_ACQUIRE);
-    seen->mode = stage_mode(control);
+    seen->mode = control_mode(control);
 }
 
 void stage_plan(stage_context *stage, turn_plan *plan) {
@@ -64,12 +56,13 @@ static void record_publish(stage_context *stage, const turn_plan *plan, const ri
     turn_event *event = ring_claim_inline(&stage->ctl);
     if (!event) {
         /* A hole in the record: what follows cannot be replayed, so nothing may follow. */
-        __atomic_store_n(&stage->control->mode[TIGHTENER_FEED + stage->id], MODE_HALTED, __ATOMIC_RELAXED);
+        control_cause(stage->control, CAUSE_RECORD_FEED + stage->id, MODE_HALTED);
         return;
     }
     event->header.cause_sequence = stage->turn;
     event->header.origin_time_ns = plan->now_ns;
-    event->header.ingress_time_ns = plan->now_ns;
+    /* For people: why, as it stands now. What the turn saw of it is the mode. */
+    event->header.ingress_time_ns = plan->mode == MODE_NORMAL ? 0 : control_causes(stage->control);
     event->header.type = CTL_TURN;
     event->header.cause_input = INPUT_NONE;
     event->header.flags = 0;

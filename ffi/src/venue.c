@@ -14,15 +14,16 @@
 
 typedef struct {
     uint32_t (*encode_order)(const ouch_order *order, uint8_t *target, uint32_t capacity);
+    int (*decode_order)(const uint8_t *bytes, uint32_t length, ouch_order *order);
     int (*decode_report)(const uint8_t *bytes, uint32_t length, ouch_report *report);
     int has_query;
 } protocol;
 
 static const protocol protocols[] = {
-    [VENUE_UNSPECIFIED] = {NULL, NULL, 0},
-    [VENUE_PAPER] = {ouch50_encode_order, ouch50_decode_report, 0},
-    [VENUE_OUCH50] = {ouch50_encode_order, ouch50_decode_report, 1},
-    [VENUE_OUCH42] = {ouch42_encode_order, ouch42_decode_report, 0},
+    [VENUE_UNSPECIFIED] = {NULL, NULL, NULL, 0},
+    [VENUE_PAPER] = {ouch50_encode_order, ouch50_decode_order, ouch50_decode_report, 0},
+    [VENUE_OUCH50] = {ouch50_encode_order, ouch50_decode_order, ouch50_decode_report, 1},
+    [VENUE_OUCH42] = {ouch42_encode_order, ouch42_decode_order, ouch42_decode_report, 0},
 };
 
 static const protocol *protocol_of(const venue_terms *terms) {
@@ -106,6 +107,14 @@ uint32_t venue_encode_query(const venue_terms *terms, uint8_t *target, uint32_t 
     memset(&order, 0, sizeof order);
     order.type = 'Q';
     return wire->encode_order(&order, target, capacity);
+}
+
+uint32_t venue_order_ref(const venue_terms *terms, const uint8_t *message, uint32_t length) {
+    const protocol *wire = protocol_of(terms);
+    ouch_order order;
+    if (length == 0 || (message[0] != 'O' && message[0] != 'U')) return 0;
+    if (!wire->decode_order || wire->decode_order(message, length, &order) != OUCH_OK) return 0;
+    return order.user_ref;
 }
 
 uint32_t venue_frame(const uint8_t *message, uint32_t length, uint8_t *target, uint32_t capacity) {

@@ -20,7 +20,7 @@ CAUGHT_UP = 0.25
 
 
 class JournalWatch:
-    """Moves the journal's own mode word. Each method returns what people should know, or an empty text."""
+    """Moves the journal's own causes. Each method returns what people should know, or an empty text."""
 
     def __init__(self, memory: EngineMemory) -> None:
         self._memory = memory
@@ -31,7 +31,7 @@ class JournalWatch:
     def died(self) -> str:
         """Without its journal an engine takes no new orders; what is open may still be cancelled."""
         self._halted = True
-        self._set(lib.MODE_HALTED)
+        self._set(lib.CAUSE_JOURNAL_LOST, lib.MODE_HALTED)
         self._memory.release_reader("journal")
         return "halted"
 
@@ -47,7 +47,7 @@ class JournalWatch:
         lapped = [ring.name for ring in self._rings if self._memory.cursor(ring, "journal").lost_count]
         if lapped:
             self._halted = True
-            self._set(lib.MODE_HALTED)
+            self._set(lib.CAUSE_JOURNAL_LOST, lib.MODE_HALTED)
             return f"the journal was lapped in {', '.join(lapped)}: halted, the recording has a hole"
         told = [self._look_at_lag(running), self._look_at_space()]
         self._apply()
@@ -77,16 +77,12 @@ class JournalWatch:
         return f"{free}: enough again"
 
     def _apply(self) -> None:
-        if self._space == lib.JOURNAL_SPACE_OUT:
-            self._set(lib.MODE_HALTED)
-        elif self._behind or self._away or self._space == lib.JOURNAL_SPACE_LOW:
-            self._set(lib.MODE_REDUCE_ONLY)
-        else:
-            self._set(lib.MODE_NORMAL)
+        space = {lib.JOURNAL_SPACE_OUT: lib.MODE_HALTED, lib.JOURNAL_SPACE_LOW: lib.MODE_REDUCE_ONLY}
+        self._set(lib.CAUSE_JOURNAL_SPACE, space.get(self._space, lib.MODE_NORMAL))
+        self._set(lib.CAUSE_JOURNAL, lib.MODE_REDUCE_ONLY if self._behind or self._away else lib.MODE_NORMAL)
 
-    def _set(self, mode: int) -> None:
-        if self._memory.control.mode[lib.TIGHTENER_JOURNAL] != mode:
-            lib.control_mode(self._memory.control, lib.TIGHTENER_JOURNAL, mode)
+    def _set(self, cause: int, mode: int) -> None:
+        lib.control_cause(self._memory.control, cause, mode)
 
     def _lag(self, ring: Ring) -> float:
         """How far the journal is behind, as a part of the ring."""

@@ -97,9 +97,9 @@ class ReconcileWatch:
         late = now - self._compared > self._interval + SLACK_SECONDS
         blind = late or bool(counter[lib.RECONCILE_LOST])
         wanted = int(lib.MODE_REDUCE_ONLY if blind else lib.MODE_NORMAL)
-        if int(self._memory.control.mode[lib.TIGHTENER_RECONCILE]) == wanted:
+        if int(self._memory.control.cause[lib.CAUSE_RECONCILE]) == wanted:
             return []
-        lib.control_mode(self._memory.control, lib.TIGHTENER_RECONCILE, wanted)
+        lib.control_cause(self._memory.control, lib.CAUSE_RECONCILE, wanted)
         if not blind:
             return ["reconciled again: the reduce-only of its absence is lifted"]
         why = "executions were missed" if not late else f"no comparison for {now - self._compared:.0f} s"

@@ -313,7 +313,7 @@ def test_refusals_by_reason(scene: Scene) -> None:
 
 def test_modes_refuse_new_orders_and_let_cancels_pass(scene: Scene) -> None:
     order_id, ref = one_live_order(scene)
-    lib.control_mode(scene.world.control, lib.TIGHTENER_OPERATOR, lib.MODE_HALTED)
+    lib.control_cause(scene.world.control, lib.CAUSE_OPERATOR, lib.MODE_HALTED)
     scene.risk.new()
     scene.risk.replace(order_id)
     scene.risk.cancel(order_id)
@@ -398,27 +398,6 @@ def test_kill_between_plan_and_store_holds_the_order_back(scene: Scene) -> None:
     scene.settle()
     assert scene.world.intents().size == 0 and scene.venue.new_orders() == []
     assert [int(e["reason"]) for e in scene.events(lib.EXEC_REFUSED)] == [lib.REJECT_KILLED]
-
-
-def test_kill_is_not_effective_while_bytes_wait(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, session_socket_send_bytes=4096)
-    scene.up()
-    scene.venue.reads = False
-    scene.venue.connection_receive_bytes(4096)
-    while scene.gateway.c.session.send_head == scene.gateway.c.session.send_tail:
-        scene.risk.new()
-        scene.gateway.turn()
-    epoch = lib.control_kill(scene.world.control)
-    for _ in range(50):
-        scene.step()
-    assert scene.world.control.killed_epoch_sent != epoch
-    scene.venue.reads = True
-    scene.until(lambda: scene.world.control.killed_epoch_sent == epoch)
-    sent_before = len(scene.world.intents())
-    scene.settle()
-    assert len(scene.venue.new_orders()) == sent_before
-    scene.gateway.die()
-    scene.venue.close()
 
 
 # ---- limits of buffers -------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class Play:
         elif what == "arm":
             lib.control_arm(control, control.kill_epoch)
         elif what == "mode":
-            lib.control_mode(control, lib.TIGHTENER_OPERATOR, (0, 0, 1, 2, 3)[number % 5])
+            lib.control_cause(control, lib.CAUSE_OPERATOR, (0, 0, 1, 2, 3)[number % 5])
         elif what == "fill" and self.venue.live:
             ref = sorted(self.venue.live)[number % len(self.venue.live)]
             self.venue.fill(ref, 1 + number % self.venue.live[ref].leaves)

@@ -37,7 +37,7 @@ def something_happens(risk: DrivenRisk, rng: random.Random) -> None:
             if rng.random() < 0.5:
                 lib.control_kill(control)
             lib.control_arm(control, control.kill_epoch)
-            control.mode[lib.TIGHTENER_OPERATOR] = rng.choice([0, 0, 0, 1])
+            control.cause[lib.CAUSE_OPERATOR] = rng.choice([0, 0, 0, 1])
         case _:
             risk.rings["cmd"].release("gateway")
             risk.rings["reject"].release("signal")

@@ -145,8 +145,8 @@ def test_hole_in_the_turn_records_halts_in_the_stages_own_name(risk: DrivenRisk)
         risk.turn()
         for name in ("norm",):
             risk.rings[name].release("risk")
-    assert risk.context.control.mode[lib.TIGHTENER_RISK] == lib.MODE_HALTED
-    assert risk.context.control.mode[lib.TIGHTENER_JOURNAL] == lib.MODE_NORMAL
+    assert risk.context.control.cause[lib.CAUSE_RECORD_RISK] == lib.MODE_HALTED
+    assert risk.context.control.cause[lib.CAUSE_JOURNAL] == lib.MODE_NORMAL
     order_id = risk.intent()
     risk.turn()
     assert reasons(risk) == [(order_id, lib.REJECT_MODE)]

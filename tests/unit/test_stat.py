@@ -103,8 +103,8 @@ def test_json_form_decodes_to_the_same(engine: FabricatedEngine, capsys: pytest.
 def test_kill_and_mode_are_shown_first(engine: FabricatedEngine) -> None:
     view = EngineView(NAME)
     assert "● trading" in screen_of(view)
-    lib.control_mode(engine.control, lib.TIGHTENER_FEED, lib.MODE_CANCEL_ONLY)
-    assert "▲ cancel only (by feed)" in screen_of(view)
+    lib.control_cause(engine.control, lib.CAUSE_LEASE_FEED, lib.MODE_CANCEL_ONLY)
+    assert "▲ cancel only (by lease_feed)" in screen_of(view)
     lib.control_kill(engine.control)
     assert "■ killed (epoch 1)" in screen_of(view)
 

@@ -6,11 +6,11 @@ import threading
 import time
 from typing import Any
 
-from ffi import ffi, lib
-from ffi.dtypes import enum_names
+from ffi import lib
 from hotctl.server.refusal import Refusal, not_now
 from hotpath import segments
 from hotpath.config import Config
+from hotpath.control.causes import cause_names
 from hotpath.control.requests import Answer, Asker, Condition, Request
 from hotpath.errors import SegmentError
 from hotpath.latch import latch_path, set_latch
@@ -106,32 +106,26 @@ class Hands:
         run = self.run()
         deadline = time.monotonic() + seconds
         while True:
-            if int(run.page.killed_epoch_sent) >= epoch and not (swept and run.open_orders):
+            if bool(lib.control_effective(run.page, epoch)) and not (swept and run.open_orders):
                 return True
             if time.monotonic() >= deadline:
-                return int(run.page.killed_epoch_sent) >= epoch
+                return bool(lib.control_effective(run.page, epoch))
             time.sleep(0.0005)
 
     # ---- modes -------------------------------------------------------------------------------------
 
     def mode(self) -> int:
         """The operator's own word."""
-        return int(self.run().page.mode[lib.TIGHTENER_OPERATOR])
+        return int(self.run().page.cause[lib.CAUSE_OPERATOR])
 
     def set_mode(self, mode: int) -> None:
         """Store the operator's own word."""
-        lib.control_mode(self.run().page, lib.TIGHTENER_OPERATOR, mode)
+        lib.control_cause(self.run().page, lib.CAUSE_OPERATOR, mode)
 
     def words(self) -> dict[str, int]:
-        """Every tightener's word that is not normal, by name."""
+        """Every cause that stands and the mode that it demands, by name."""
         page = self.run().page
-        names = enum_names("tightener")
-        count = ffi.sizeof(page.mode) // 4
-        return {
-            name.removeprefix("TIGHTENER_").lower(): int(page.mode[index])
-            for index, name in names.items()
-            if index < count and name != "TIGHTENERS_MAX" and page.mode[index]
-        }
+        return {name: int(page.cause[index]) for index, name in enumerate(cause_names()) if page.cause[index]}
 
     # ---- the supervisor ----------------------------------------------------------------------------
 

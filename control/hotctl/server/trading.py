@@ -13,6 +13,7 @@ from hotctl.server.hands import EFFECTIVE_SECONDS, Hands
 from hotctl.server.mutations import APPLIED, FAILED, PARTIAL, Diff, Done, Mutations, Plan
 from hotctl.server.refusal import no_such, not_now
 from hotctl.v1 import mutation_pb2, trading_pb2
+from hotpath.control.causes import CAUSES
 
 WAIT_MS_MAX = 60_000
 MODES = {
@@ -161,6 +162,11 @@ class SetMode:
         return Done(outcome=FAILED, detail=f"the operator's mode is {WORD[self._hands.mode()]}")
 
 
+def _cause(name: str, mode: int) -> trading_pb2.Cause:
+    row = next(each for each in CAUSES if each.name == name)
+    return trading_pb2.Cause(name=name, mode=WIRE[mode], latched=row.kind == "latch", cleared_by=row.clears)
+
+
 def _of_supervisor(answer: Any) -> Done:
     return Done(outcome=APPLIED if answer.done else FAILED, detail=answer.detail, conditions=answer.conditions)
 
@@ -194,7 +200,7 @@ class TradingService:
         words = sorted(self._hands.words().items(), key=lambda item: -item[1])
         page = self._hands.run().page
         return trading_pb2.ListCausesResponse(
-            causes=[trading_pb2.Cause(name=name, mode=WIRE[mode]) for name, mode in words],
+            causes=[_cause(name, mode) for name, mode in words],
             mode=WIRE[max((mode for _, mode in words), default=lib.MODE_NORMAL)],
             killed=bool(lib.control_killed(page)),
             kill_epoch=int(page.kill_epoch),

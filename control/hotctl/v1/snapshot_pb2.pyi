@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Snapshot(_message.Message):
-    __slots__ = ("engine", "state", "topology", "run_epoch", "time_ns", "clock", "clock_frequency_hz", "killed", "kill_epoch", "mode", "mode_words", "instruments", "stages", "hops", "rings", "seats", "sides", "journal")
+    __slots__ = ("engine", "state", "topology", "run_epoch", "time_ns", "clock", "clock_frequency_hz", "killed", "kill_epoch", "mode", "mode_words", "instruments", "stages", "hops", "rings", "seats", "sides", "journal", "kill")
     class ModeWordsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class Snapshot(_message.Message):
     SEATS_FIELD_NUMBER: _ClassVar[int]
     SIDES_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_FIELD_NUMBER: _ClassVar[int]
+    KILL_FIELD_NUMBER: _ClassVar[int]
     engine: str
     state: str
     topology: str
@@ -86,7 +87,24 @@ class Snapshot(_message.Message):
     seats: _containers.MessageMap[str, SeatStat]
     sides: _containers.MessageMap[str, StageStat]
     journal: JournalStat
-    def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., topology: _Optional[str] = ..., run_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., clock: _Optional[str] = ..., clock_frequency_hz: _Optional[int] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., mode: _Optional[str] = ..., mode_words: _Optional[_Mapping[str, str]] = ..., instruments: _Optional[int] = ..., stages: _Optional[_Mapping[str, StageStat]] = ..., hops: _Optional[_Mapping[str, HopStat]] = ..., rings: _Optional[_Mapping[str, RingStat]] = ..., seats: _Optional[_Mapping[str, SeatStat]] = ..., sides: _Optional[_Mapping[str, StageStat]] = ..., journal: _Optional[_Union[JournalStat, _Mapping]] = ...) -> None: ...
+    kill: KillStat
+    def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., topology: _Optional[str] = ..., run_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., clock: _Optional[str] = ..., clock_frequency_hz: _Optional[int] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., mode: _Optional[str] = ..., mode_words: _Optional[_Mapping[str, str]] = ..., instruments: _Optional[int] = ..., stages: _Optional[_Mapping[str, StageStat]] = ..., hops: _Optional[_Mapping[str, HopStat]] = ..., rings: _Optional[_Mapping[str, RingStat]] = ..., seats: _Optional[_Mapping[str, SeatStat]] = ..., sides: _Optional[_Mapping[str, StageStat]] = ..., journal: _Optional[_Union[JournalStat, _Mapping]] = ..., kill: _Optional[_Union[KillStat, _Mapping]] = ...) -> None: ...
+
+class KillStat(_message.Message):
+    __slots__ = ("epoch", "effective", "in_flight_bytes", "orders_found", "orders_open", "latch")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FOUND_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_OPEN_FIELD_NUMBER: _ClassVar[int]
+    LATCH_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    effective: bool
+    in_flight_bytes: int
+    orders_found: int
+    orders_open: int
+    latch: str
+    def __init__(self, epoch: _Optional[int] = ..., effective: _Optional[bool] = ..., in_flight_bytes: _Optional[int] = ..., orders_found: _Optional[int] = ..., orders_open: _Optional[int] = ..., latch: _Optional[str] = ...) -> None: ...
 
 class RestartStat(_message.Message):
     __slots__ = ("count", "turns", "spans_ns")
