@@ -30,6 +30,7 @@
 #include "layout.h"
 
 #define FEATURE_WINDOW_MAX 128         /* samples or bars of a rolling window; a power of two */
+#define FEATURE_HOT_LINES 4            /* of a state: all that most events touch */
 #define FEATURE_FLOW_MAX 64            /* trades of the flow's window; a power of two */
 #define FEATURE_PERIOD_MAX 100000      /* of an exponential average */
 #define FEATURE_VALUE_MAX 281474976710656 /* 2^48: ticks or lots beyond it are not a market */

@@ -59,6 +59,9 @@ typedef struct {
 void feed_init(feed_stage *feed);
 /* Run the front end, then plan. */
 void feed_plan(feed_stage *feed, turn_plan *plan);
+/* Ask for what the book will touch first for the message that waits longest, once there is one; the instrument of
+ * which it speaks, or a number that none has. */
+uint32_t feed_expect(const feed_stage *feed);
 /* 1 when the recorded feed has ended and all of it was taken. */
 int feed_finished(const feed_stage *feed);
 /* 1 when the turn did something. */

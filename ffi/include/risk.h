@@ -37,6 +37,8 @@ typedef struct {
 
 /* Prepare: take over the limits in force. 0 when the copy that the page names is not whole. */
 int risk_init(risk_stage *risk);
+/* Ask for what an event of this instrument will touch, and an order in it. */
+void risk_expect_instrument(const risk_stage *risk, uint32_t instrument);
 /* Ask for what the next intent will touch, of which nothing is known yet. */
 void risk_expect(const risk_stage *risk);
 void risk_plan(risk_stage *risk, turn_plan *plan);

@@ -89,5 +89,7 @@ typedef struct {
 } signal_stage;
 
 void signal_init(signal_stage *signal);
+/* Ask for what an event of this instrument will touch. */
+void signal_expect(const signal_stage *signal, uint32_t instrument);
 void signal_plan(signal_stage *signal, turn_plan *plan);
 int signal_turn(signal_stage *signal, const turn_plan *plan);

@@ -91,6 +91,19 @@ static void loop_share(duty *duty, const turn_plan *seen) {
     }
 }
 
+/* A message is an event in a moment: what its instrument's state lies in comes while the book looks for its order. */
+static int feed_step_ahead(duty *duty) {
+    feed_stage *feed = duty->feed;
+    turn_plan *plan = &feed->stage.page->plan;
+    feed_plan(feed, plan);
+    if (feed->raw_in.next < plan->input_sequence[0]) {
+        uint32_t instrument = feed_expect(feed);
+        if (duty->signal) signal_expect(duty->signal, instrument);
+        if (duty->risk) risk_expect_instrument(duty->risk, instrument);
+    }
+    return feed_turn(feed, plan);
+}
+
 /* A new intent is an order in a moment: what its last hop will touch is on its way while risk decides. */
 static int signal_step_ahead(duty *duty) {
     signal_stage *signal = duty->signal;
@@ -116,7 +129,7 @@ static void look(duty *duty) {
 static int all_step(duty *duty) {
     int busy = 0;
     look(duty);
-    if (duty->feed) busy |= feed_step(duty->feed);
+    if (duty->feed) busy |= feed_step_ahead(duty);
     if (duty->signal) busy |= signal_step_ahead(duty);
     if (duty->risk) busy |= risk_step(duty->risk);
     if (duty->gateway) busy |= gateway_step(duty->gateway);

@@ -460,6 +460,14 @@ static void prefetch(const feed_stage *feed, uint64_t end) {
     if (order_ref) book_prefetch(feed->book, order_ref);
 }
 
+uint32_t feed_expect(const feed_stage *feed) {
+    const raw_event *raw = ring_at_inline(&feed->raw_in, 0);
+    if (raw->header.type != RAW_MESSAGE || raw->length < 3) return NO_INSTRUMENT;
+    uint64_t order_ref = itch_order_ref(raw->bytes, raw->length);
+    if (order_ref) book_prefetch(feed->book, order_ref);
+    return feed->locate[wire_load16(raw->bytes + 1)];
+}
+
 static void raw_take(feed_stage *feed, const raw_event *raw) {
     /* A message behind its packet-mates has waited for them: that hop is recorded apart. */
     if (feed->packet_start) feed->message_time_ns = raw->header.ingress_time_ns;

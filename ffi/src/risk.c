@@ -67,6 +67,14 @@ int risk_init(risk_stage *risk) {
     return 1;
 }
 
+void risk_expect_instrument(const risk_stage *risk, uint32_t instrument) {
+    const gate *gate = &risk->gate;
+    if (instrument >= gate->instrument_count) return;
+    __builtin_prefetch((const instrument_limits *)(gate->limits + 1) + instrument, 0);
+    prefetch_lines(&gate->instrument[instrument], sizeof(gate_instrument));
+    __builtin_prefetch(&gate->entry[instrument], 0);
+}
+
 void risk_expect(const risk_stage *risk) {
     const norm_event *last = (const norm_event *)ring_slot(risk->norm.slots, risk->norm.next - 1, risk->norm.mask, risk->norm.slot_shift);
     gate_expect(&risk->gate, risk->order_id_base + risk->signal.next + 1, last->header.instrument);

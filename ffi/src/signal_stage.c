@@ -1,6 +1,7 @@
 /* signal_stage.c: the signal stage. See include/signal_stage.h. */
 #include "signal_stage.h"
 #include "clock_inline.h"
+#include "prefetch_inline.h"
 #include "ring_inline.h"
 #include "signal_inline.h"
 #include <math.h>
@@ -17,6 +18,13 @@ void signal_init(signal_stage *signal) {
     native_init(&signal->native, signal->instrument_count);
     signal->working_count = 0;
     signal->sweep_time_ns = 0;
+}
+
+void signal_expect(const signal_stage *signal, uint32_t instrument) {
+    if (instrument >= signal->instrument_count) return;
+    prefetch_lines(&signal->feature[instrument], FEATURE_HOT_LINES * CACHE_LINE_SIZE);
+    prefetch_lines(&signal->order[instrument], sizeof(working_order));
+    __builtin_prefetch(&signal->instruments[instrument], 0);
 }
 
 void signal_plan(signal_stage *signal, turn_plan *plan) {
