@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ KINDS: dict[grpc.StatusCode, type[CallError]] = {
     Code.ALREADY_EXISTS: UsageError,
 }
 ANSWER_BYTES_MAX = 64 << 20
+PROBE_SECONDS = 3.0
 
 
 def new_request_id() -> str:
@@ -39,6 +42,7 @@ class Client:
     def __init__(self, profile: Profile, *, timeout_s: float = 10.0) -> None:
         """Raises UnreachableError when it cannot be told where to call."""
         self.timeout_s = timeout_s
+        self._profile = profile
         options = [("grpc.max_receive_message_length", ANSWER_BYTES_MAX), ("grpc.enable_http_proxy", 0)]
         if profile.target:
             self.target = profile.target
@@ -87,6 +91,9 @@ class Client:
             # Refused before it was sent, and cut while it was under way, look the same.
             if changes and ("reset" in text.lower() or "closed" in text.lower()):
                 return UnknownOutcomeError(f"{self.target}: cut while it was under way: {text}", next_step=again)
+            refused = why_not(self._profile) if self._profile.target else ""
+            if refused:
+                return DeniedError(f"{self.target}: {refused}", next_step="hotctl certs show DIR tells what is good")
             return UnreachableError(f"{self.target}: {text}", next_step="hotctl kill --local needs no control process")
         if code in (Code.DEADLINE_EXCEEDED, Code.CANCELLED, Code.UNKNOWN, Code.INTERNAL) and changes:
             return UnknownOutcomeError(f"{self.target}: {text}", next_step=again)
@@ -108,6 +115,28 @@ class Client:
 def mutation(*, reason: str, request_id: str = "", dry_run: bool = False) -> mutation_pb2.Mutation:
     """What every call that changes something carries."""
     return mutation_pb2.Mutation(request_id=request_id or new_request_id(), reason=reason, dry_run=dry_run)
+
+
+def why_not(profile: Profile) -> str:
+    """Why a handshake fails, which gRPC does not tell; empty when it does not fail, or nobody listens."""
+    host, _, port = profile.target.rpartition(":")
+    folder = Path(profile.tls_dir)
+    try:
+        context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        context.load_cert_chain(folder / "client.pem", folder / "client.key")
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection((host, int(port)), timeout=PROBE_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=profile.server_name or host) as tls,
+        ):
+            tls.recv(1)  # TLS 1.3: whether our certificate was taken is told after the handshake
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not good: {error.verify_message}"
+    except ssl.SSLError as error:
+        return f"it refuses this certificate: {(error.reason or str(error)).replace('_', ' ').lower()}"
+    except (OSError, ValueError):
+        return ""
+    return ""
 
 
 def credentials(folder: Path) -> grpc.ChannelCredentials:

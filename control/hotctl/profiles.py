@@ -104,13 +104,26 @@ def socket_of(profile: Profile) -> Path:
         raise UnreachableError(
             f"engine {profile.engine} does not run on this host", next_step="hotctl serve CONFIG answers without it"
         )
-    noted = control_note(state_dir, profile.engine)
-    return noted or state_dir / f"{profile.engine}.control.sock"
+    listening = read_listening(state_dir, profile.engine)
+    return Path(listening.socket) if listening else state_dir / f"{profile.engine}.control.sock"
 
 
-def control_note(state_dir: Path, engine: str) -> Path | None:
-    """Where the control process said that it listens, when that is elsewhere."""
+class Listening(Struct, frozen=True):
+    """Where a control process said that it listens."""
+
+    socket: str
+    port: int = 0  # of mutual TLS; 0: nowhere
+    pid: int = 0
+
+
+def listening_path(state_dir: Path, engine: str) -> Path:
+    """Where it says so."""
+    return state_dir / f"{engine}.control.json"
+
+
+def read_listening(state_dir: Path, engine: str) -> Listening | None:
+    """What it says; None when there is nothing to read."""
     try:
-        return Path((state_dir / f"{engine}.control.at").read_text().strip())
-    except OSError:
+        return msgspec.json.decode(listening_path(state_dir, engine).read_bytes(), type=Listening)
+    except (OSError, msgspec.MsgspecError):
         return None

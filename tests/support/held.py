@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from hotctl.client import Client
-from hotctl.profiles import Profile
+from hotctl.profiles import Profile, listening_path
 from hotpath.config import Config
 from hotpath.config_control import ControlConfig
 from tests.support.busy import busy_config, file_feed
@@ -37,7 +37,7 @@ def held_engine(config: Config, folder: Path, *options: str) -> Iterator[EngineP
     process = EngineProcess(config, folder, *options)
     try:
         until(lambda: process.count("gateway", "turns") or process.look(), "the engine's memory")
-        until((folder / f"{config.engine.name}.control.sock").exists, "the control socket")
+        until(listening_path(folder, config.engine.name).exists, "the control process")
         yield process
         process.signal()
         assert process.wait() == 0, process.errors()

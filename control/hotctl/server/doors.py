@@ -27,81 +27,17 @@ from pathlib import Path
 from typing import Any
 
 from hotctl.server.roles import Caller, Role
+from hotctl.server.tls import BYTES, TlsConnection, TlsMaterial, reason_of
 from hotpath.config_control import SOCKET_BYTES_MAX, ControlConfig
 from hotpath.errors import StageError
 
-BYTES = 64 << 10  # of one read
-HANDSHAKE_SECONDS = 5.0
 REFUSALS_BURST = 20  # written one by one; then they are counted
 REFUSALS_SECONDS = 10.0
 URI = "hotctl:"  # of a certificate's subject alternative name: hotctl:ROLE/NAME
-TLS_FILES = ("ca.pem", "server.pem", "server.key", "crl.pem")
 
+Readable = asyncio.StreamReader | TlsConnection
+Writable = asyncio.StreamWriter | TlsConnection
 Refused = Callable[[str, str], None]  # peer, reason
-
-
-class TlsMaterial:
-    """The files of mutual TLS, read again when they have changed; broken ones leave the last good in force."""
-
-    def __init__(self, folder: Path) -> None:
-        """Raises StageError when they cannot be used."""
-        self.folder = folder
-        self.revoked: frozenset[int] = frozenset()
-        self.trouble = ""
-        self._stamp = self._look()
-        self._context = self._load()
-
-    def context(self) -> ssl.SSLContext:
-        """What the next connection is accepted with."""
-        self.refresh()
-        return self._context
-
-    def refresh(self) -> None:
-        """Take up what has changed."""
-        stamp = self._look()
-        if stamp == self._stamp:
-            return
-        try:
-            self._context, self._stamp, self.trouble = self._load(), stamp, ""
-        except StageError as error:
-            self.trouble = str(error)
-
-    def _look(self) -> tuple[tuple[int, int] | None, ...]:
-        found: list[tuple[int, int] | None] = []
-        for name in TLS_FILES:
-            try:
-                status = (self.folder / name).stat()
-                found.append((status.st_mtime_ns, status.st_ino))
-            except OSError:
-                found.append(None)
-        return tuple(found)
-
-    def _load(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.num_tickets = 0  # no session is resumed past a revocation
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.set_alpn_protocols(["h2"])
-        revoked: frozenset[int] = frozenset()
-        try:
-            context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
-            context.load_verify_locations(self.folder / "ca.pem")
-            if (self.folder / "crl.pem").exists():
-                context.load_verify_locations(self.folder / "crl.pem")
-                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-                revoked = _revoked(self.folder / "crl.pem")
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise StageError(
-                f"control.tls_dir: {self.folder}: {error}", next_step="hotctl certs init DIR makes what is needed"
-            ) from None
-        self.revoked = revoked
-        return context
-
-
-def _revoked(path: Path) -> frozenset[int]:
-    from cryptography import x509
-
-    return frozenset(each.serial_number for each in x509.load_pem_x509_crl(path.read_bytes()))
 
 
 class Doors:
@@ -162,23 +98,8 @@ class Doors:
         others = any(name.startswith("unix:") for name in self._config.roles)
         os.chmod(path, 0o666 if others else 0o600)  # others are told apart by who they are, behind the door
         if self.tls is not None:
-            listening = socket.create_server((self._config.host, self._config.port), backlog=64)
-            listening.setblocking(False)
-            self.port = listening.getsockname()[1]
-            self._accepting = self._loop.create_task(self._accept(listening))
-
-    async def _accept(self, listening: socket.socket) -> None:
-        """One task for each connection at the port: a slow handshake holds up nobody."""
-        tasks: set[asyncio.Task[None]] = set()
-        while True:
-            try:
-                connection, address = await self._loop.sock_accept(listening)
-            except OSError:  # out of descriptors: those that leave make room
-                await asyncio.sleep(0.1)
-                continue
-            task = self._loop.create_task(self._at_port(connection, f"{address[0]}:{address[1]}"))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            server = await asyncio.start_server(self._at_port, self._config.host, self._config.port)
+            self.port = server.sockets[0].getsockname()[1]
 
     # ---- who ---------------------------------------------------------------------------------------
 
@@ -189,20 +110,17 @@ class Doors:
         role = self._role(f"unix:{name}", Role.ADMIN if uid == os.geteuid() else None)
         await self._admit(reader, writer, Caller(f"unix:{name}", role, peer=peer))
 
-    async def _at_port(self, connection: socket.socket, peer: str) -> None:
+    async def _at_port(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self.tls is not None, "only then this door is open"
-        reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
+        address = writer.get_extra_info("peername")
+        peer = f"{address[0]}:{address[1]}" if address else "somebody who left"
+        connection = TlsConnection(self.tls.context(), reader, writer)
         try:
-            transport, _ = await self._loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=self.tls.context(), ssl_handshake_timeout=HANDSHAKE_SECONDS
-            )
-        except (OSError, ssl.SSLError) as error:
+            certificate = await connection.handshake()
+        except (OSError, ssl.SSLError, TimeoutError) as error:
             connection.close()
-            self._refuse(peer, f"TLS: {_reason(error)}")
+            self._refuse(peer, f"TLS: {reason_of(error)}")
             return
-        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-        certificate: dict[str, Any] = writer.get_extra_info("peercert") or {}
         role_word, name = _role_and_name(certificate)
         caller = Caller(
             f"cert:{name}",
@@ -212,7 +130,7 @@ class Doors:
             serial=int(certificate["serialNumber"], 16),
             peer=peer,
         )
-        await self._admit(reader, writer, caller)
+        await self._admit(connection, connection, caller)
 
     def _role(self, identity: str, otherwise: Role | None) -> Role | None:
         word = self._config.roles.get(identity)
@@ -230,7 +148,7 @@ class Doors:
 
     # ---- through -----------------------------------------------------------------------------------
 
-    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, caller: Caller) -> None:
+    async def _admit(self, reader: Readable, writer: Writable, caller: Caller) -> None:
         if self._open >= self._config.connections_max:
             writer.close()
             self._refuse(caller.peer, f"{self._open} connections are open: control.connections_max")
@@ -263,7 +181,7 @@ class Doors:
         self._told_refused(peer, reason + (f" ({untold} refusals before this one were not written)" if untold else ""))
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(reader: Readable, writer: Writable) -> None:
     """Bytes from one side to the other, until either ends."""
     try:
         while chunk := await reader.read(BYTES):
@@ -285,14 +203,6 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).replace("_", " ").lower()
-    return f"the handshake was cut: {error}".rstrip(": ")
 
 
 def _role_and_name(certificate: dict[str, Any]) -> tuple[str, str]:

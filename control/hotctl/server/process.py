@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
@@ -12,11 +13,13 @@ from types import FrameType
 from typing import Any
 
 import grpc
+import msgspec
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from hotctl.audit import OBSERVED, REFUSED, AuditLog, audit_path
 from hotctl.errors import AuditError
+from hotctl.profiles import Listening, listening_path
 from hotctl.protocol import PACKAGE, methods
 from hotctl.server.approvals import ApprovalService
 from hotctl.server.doors import Doors
@@ -27,6 +30,7 @@ from hotctl.server.mutations import Mutations
 from hotctl.server.refusal import Refusal
 from hotctl.server.trading import TradingService
 from hotpath.config import Config
+from hotpath.control.requests import write_whole
 from hotpath.holders import Hold, hold
 from hotpath.latch import latch_path, read_latch
 
@@ -111,6 +115,10 @@ class ControlServer:
             print(f"control: {settled}", flush=True)
         self._server.start()
         self.doors.open()
+        listening = Listening(str(self.doors.socket_path), self.doors.port, os.getpid())
+        write_whole(
+            listening_path(Path(self.config.engine.state_dir), self.config.engine.name), msgspec.json.encode(listening)
+        )
 
     def serve(self) -> None:
         """Until told to stop."""
