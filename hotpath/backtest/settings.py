@@ -15,12 +15,15 @@ from typing import Any
 import msgspec
 
 from hotpath.config import Config, FeeConfig, config_toml, parse_config
-from hotpath.config_risk import InstrumentRisk, RiskConfig
+from hotpath.config_risk import InstrumentRisk, RiskConfig, ScopeRisk, TraderRisk
 from hotpath.errors import ConfigError
 
 HOW = "give it as --set KEY=VALUE, as in --set limits.position_lots_max=100"
 ENGINE_LIMITS = {field.name for field in msgspec.structs.fields(RiskConfig)} - {"defaults", "instruments"}
 FEES = {field.name for field in msgspec.structs.fields(FeeConfig)}
+SCOPE_LIMITS = {field.name for field in msgspec.structs.fields(ScopeRisk)}
+TRADER_LIMITS = {field.name for field in msgspec.structs.fields(TraderRisk)}
+OPEN_TABLES = [["risk", "instruments"], ["risk", "accounts"], ["risk", "strategies"], ["fees"]]
 INSTRUMENT_LIMITS = {field.name for field in msgspec.structs.fields(InstrumentRisk)}
 
 
@@ -62,16 +65,20 @@ def _value(text: str) -> Any:
 
 
 def _put(document: dict[str, Any], key: str, value: Any, setting: str) -> None:
-    """Set one key of a nested table. Only instruments and venues' fees may be new: any other name must be there."""
+    """Set one key of a nested table. Only scopes with limits of their own and venues' fees may be new."""
     table: Any = document
     parts = key.split(".")
     for depth, part in enumerate(parts[:-1]):
-        if isinstance(table, dict) and part not in table and parts[:depth] in (["risk", "instruments"], ["fees"]):
+        if isinstance(table, dict) and part not in table and parts[:depth] in OPEN_TABLES:
+            table[part] = {}
+        if parts[: depth + 1] == ["risk", "venue"] and table[part] is None:
             table[part] = {}
         if not isinstance(table, dict) or part not in table:
             raise ConfigError(f"--set {setting}: there is no {key}{_nearest(document, key)}", next_step=HOW)
         table = table[part]
     open_table = parts[:2] == ["risk", "instruments"] and parts[-1] in INSTRUMENT_LIMITS
+    open_table |= parts[:-2] in OPEN_TABLES[1:3] and parts[-1] in TRADER_LIMITS
+    open_table |= parts[:-1] == ["risk", "venue"] and parts[-1] in SCOPE_LIMITS
     open_table |= parts[0] == "fees" and parts[-1] in FEES
     if not isinstance(table, dict) or (parts[-1] not in table and not open_table):
         raise ConfigError(f"--set {setting}: there is no {key}{_nearest(document, key)}", next_step=HOW)

@@ -17,7 +17,12 @@ from hotctl.commands.options import (
     show_one,
     show_receipt,
 )
+from hotctl.errors import UsageError
 
+Instrument = Annotated[str, typer.Option("--instrument", help="Only this one, by its symbol.")]
+Strategy = Annotated[str, typer.Option("--strategy", help="Only this one, by number or seat.")]
+Account = Annotated[str, typer.Option("--account", help="Only this one, by number.")]
+Venue = Annotated[str, typer.Option("--venue", help="Only this one.")]
 Mode = Literal["normal", "reduce_only", "cancel_only", "halted"]
 
 
@@ -29,6 +34,14 @@ def register(app: typer.Typer) -> None:
     app.command()(disarm)
     app.command()(mode)
     app.command()(drain)
+
+
+def _scope(**named: str) -> dict[str, Any]:
+    """The scope of a request, by what was named."""
+    given = [(kind, name) for kind, name in named.items() if name]
+    if len(given) > 1:
+        raise UsageError(f"one scope at a time, not {' and '.join(kind for kind, _ in given)}")
+    return {"scope": f"SCOPE_{given[0][0].upper()}", "scope_name": given[0][1]} if given else {}
 
 
 def status() -> None:
@@ -68,6 +81,10 @@ def kill(
     wait: Annotated[
         bool, typer.Option("--wait", help="Until every cancel is confirmed; else the exit code is 7.")
     ] = False,
+    instrument: Instrument = "",
+    strategy: Strategy = "",
+    account: Account = "",
+    venue: Venue = "",
     request_id: RequestId = "",
 ) -> None:
     """Stop: no new order leaves, open ones are cancelled. No question is asked. Works without this process: --local."""
@@ -78,11 +95,17 @@ def kill(
         wait_ms = int(call.timeout_s * 1000) if wait else 0
         response = call.call(
             "TradingService/Kill",
-            trading_pb2.KillRequest(mutation=mutation(reason=reason, request_id=request_id), wait_ms=wait_ms),
+            trading_pb2.KillRequest(
+                mutation=mutation(reason=reason, request_id=request_id),
+                wait_ms=wait_ms,
+                **_scope(instrument=instrument, strategy=strategy, account=account, venue=venue),
+            ),
             timeout_s=call.timeout_s + (wait_ms / 1000),
         )
 
     def extra() -> str:
+        if instrument or strategy or account or venue:
+            return f"  in force after {response.latched_ns / 1e6:.3f} ms; {response.open_orders} open orders"
         effective = (
             f"effective {response.effective_ns / 1e6:.3f} ms later" if response.effective else "not yet effective"
         )
@@ -97,6 +120,10 @@ def kill(
 def arm(
     reason: Reason,
     epoch: Annotated[int, typer.Option(help="The kill that you accept; default: the one that stands.")] = 0,
+    instrument: Instrument = "",
+    strategy: Strategy = "",
+    account: Account = "",
+    venue: Venue = "",
     dry_run: DryRun = False,
     request_id: RequestId = "",
 ) -> None:
@@ -106,7 +133,8 @@ def arm(
 
     with client() as call:
         what = mutation(reason=reason, request_id=request_id, dry_run=dry_run)
-        show_receipt(call.call("TradingService/Arm", trading_pb2.ArmRequest(mutation=what, kill_epoch=epoch)))
+        scope = _scope(instrument=instrument, strategy=strategy, account=account, venue=venue)
+        show_receipt(call.call("TradingService/Arm", trading_pb2.ArmRequest(mutation=what, kill_epoch=epoch, **scope)))
 
 
 def disarm(reason: Reason, dry_run: DryRun = False, request_id: RequestId = "") -> None:

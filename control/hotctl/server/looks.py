@@ -15,6 +15,7 @@ from hotctl import audit
 from hotctl.audit import AuditLog
 from hotctl.server.guard import CALLER
 from hotctl.server.hands import Hands
+from hotctl.server.limits import LimitsHands
 from hotctl.server.mutations import APPLIED, FAILED, Diff, Done, Mutations, Plan
 from hotctl.server.refusal import no_such
 from hotctl.server.snapshot import to_wire
@@ -53,8 +54,9 @@ class Drain:
 class EngineService:
     """As proto/hotctl/v1/engine.proto says."""
 
-    def __init__(self, hands: Hands, mutations: Mutations) -> None:
+    def __init__(self, hands: Hands, limits: LimitsHands, mutations: Mutations) -> None:
         self._hands = hands
+        self._limits = limits
         self._mutations = mutations
         mutations.actions["EngineService/Drain"] = Drain(hands)
 
@@ -72,6 +74,7 @@ class EngineService:
             key_age_s=int(now - caller.issued_time_s) if caller.issued_time_s else 0,
             key_left_s=int(caller.expires_time_s - now) if caller.expires_time_s else 0,
             approvals_waiting=len(self._mutations.waiting),
+            limits_version=self._limits.read().version if self._hands.run_epoch() else 0,
             audit_sequence=self._mutations.last_sequence,
         )
 

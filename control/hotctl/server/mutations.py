@@ -336,7 +336,8 @@ class Mutations:
         refuses the line does not undo it, and the next start of this process settles the intent."""
         request_id = request.mutation.request_id
         response: Any = self._response(method, request_id, done.outcome, plan, done)
-        detail = {
+        detail: dict[str, Any] = {
+            **{name: value for name, value in done.extras.items() if isinstance(value, int | str)},
             "outcome": mutation_pb2.Outcome.Name(done.outcome).removeprefix("OUTCOME_").lower(),
             "detail": done.detail,
             "changes": _changes(plan),

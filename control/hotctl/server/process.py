@@ -25,6 +25,7 @@ from hotctl.server.approvals import ApprovalService
 from hotctl.server.doors import Doors
 from hotctl.server.guard import Guard
 from hotctl.server.hands import Hands
+from hotctl.server.limits import LimitsHands, LimitsService
 from hotctl.server.looks import AuditService, EngineService, WatchService
 from hotctl.server.mutations import Mutations
 from hotctl.server.refusal import Refusal
@@ -62,11 +63,13 @@ class ControlServer:
         inner = self._folder / "inner"
         self.audit = AuditLog(audit_path(state_dir, name))
         self.hands = Hands(config)
+        self.limits = LimitsHands(self.hands, self.audit)
         self.mutations = Mutations(self.audit, config.control)
         self.doors = Doors(config.control, socket_path=socket_path(config), inner=inner, refused=self._turned_away)
         self._services: dict[str, Any] = {
-            "TradingService": TradingService(self.hands, self.mutations),
-            "EngineService": EngineService(self.hands, self.mutations),
+            "TradingService": TradingService(self.hands, self.limits, self.mutations),
+            "EngineService": EngineService(self.hands, self.limits, self.mutations),
+            "LimitsService": LimitsService(self.limits, self.mutations),
             "WatchService": WatchService(self.hands),
             "ApprovalService": ApprovalService(self.mutations),
             "AuditService": AuditService(self.audit),
@@ -144,6 +147,7 @@ class ControlServer:
         try:
             self.mutations.tick()
             self._observe_kill()
+            self.limits.observe()
         except Refusal:
             return  # no engine runs
         except AuditError as error:

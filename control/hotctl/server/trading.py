@@ -10,10 +10,13 @@ import grpc
 from ffi import lib
 from hotctl.server.guard import CALLER
 from hotctl.server.hands import EFFECTIVE_SECONDS, Hands
+from hotctl.server.limits import Change, LimitsHands
 from hotctl.server.mutations import APPLIED, FAILED, PARTIAL, Diff, Done, Mutations, Plan
 from hotctl.server.refusal import no_such, not_now
 from hotctl.v1 import mutation_pb2, trading_pb2
+from hotpath.config import Config
 from hotpath.control.causes import CAUSES
+from hotpath.errors import LimitsError
 
 WAIT_MS_MAX = 60_000
 MODES = {
@@ -26,23 +29,54 @@ WORD = dict(MODES.values())
 WIRE: dict[int, Any] = {value: wire for wire, (value, _) in MODES.items()}
 
 
+def switch_of(request: Any, hands: Hands, limits: LimitsHands) -> str:
+    """The limits' switch of a scope, as "instrument.GOOG.killed"; empty for the whole engine. Raises Refusal."""
+    if request.scope in (trading_pb2.SCOPE_UNSPECIFIED, trading_pb2.SCOPE_ALL):
+        return ""
+    kind = trading_pb2.Scope.Name(request.scope).removeprefix("SCOPE_").lower()
+    name = request.scope_name
+    if kind == "strategy":
+        name = str(strategy_number(hands.config, name))
+    elif kind == "venue":
+        name = "0"  # an engine has one
+    switch = f"{kind}.{name}.killed"
+    try:
+        limits.read().get(switch)
+    except LimitsError as error:
+        raise no_such(str(error)) from None
+    return switch
+
+
+def strategy_number(config: Config, name: str) -> int:
+    """Of a strategy's number or its seat's name; 1 is [signal]'s. Raises Refusal."""
+    if name.isdecimal():
+        return int(name)
+    numbers = {"signal": 1, **{seat.name: seat.strategy for seat in config.seats}}
+    if name not in numbers:
+        raise no_such(f"strategy {name}: there are {', '.join(numbers)}")
+    return numbers[name]
+
+
 class Kill:
     """No new order leaves. Applied again at a restart when nobody saw the end: a kill that was meant is done."""
 
-    def __init__(self, hands: Hands) -> None:
+    def __init__(self, hands: Hands, limits: LimitsHands) -> None:
         self._hands = hands
+        self._limits = limits
 
     def plan(self, request: Any) -> Plan:
         if request.mutation.dry_run:
             raise no_such("a kill has no dry run: hotctl drill kill rehearses one")
         if request.wait_ms > WAIT_MS_MAX:
             raise no_such(f"wait_ms: at most {WAIT_MS_MAX}")
-        if request.scope not in (trading_pb2.SCOPE_UNSPECIFIED, trading_pb2.SCOPE_ALL):
-            raise no_such("this engine kills as a whole")
         epoch = int(self._hands.run().page.kill_epoch)
-        return Plan(token={"epoch": epoch, "run_epoch": self._hands.run().run_epoch})
+        token = {"epoch": epoch, "run_epoch": self._hands.run().run_epoch}
+        switch = switch_of(request, self._hands, self._limits)
+        return Plan(token={**token, "switch": switch} if switch else token)
 
     def apply(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:
+        if "switch" in plan.token:
+            return self._apply_scope(request, plan, request_id=request_id, who=who)
         begun = time.perf_counter_ns()
         epoch = self._hands.kill()
         latched_ns = time.perf_counter_ns() - begun
@@ -67,10 +101,27 @@ class Kill:
             },
         )
 
+    def _apply_scope(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:
+        """A version of the limits in which the scope is killed: risk refuses, the gateway discards what is older."""
+        switch = plan.token["switch"]
+        begun = time.perf_counter_ns()
+        was = self._limits.read().get(switch)
+        why = request.mutation.reason
+        version = self._limits.change_latest(lambda copy: copy.set(switch, True), who=f"{who} [{request_id}]", why=why)
+        plan.changes.append(Diff(switch, "yes" if was else "no", "yes"))
+        run = self._hands.run()
+        extras = {"latched_ns": time.perf_counter_ns() - begun, "latched_on_disk": True, "version": version}
+        extras |= {"kill_epoch": int(run.page.kill_epoch), "run_epoch": run.run_epoch, "open_orders": run.open_orders}
+        return Done(detail=f"{switch} is in force with version {version} of the limits", extras=extras)
+
     def settle(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:
         run = self._hands.run()
         if run.run_epoch != plan.token["run_epoch"]:
             return Done(outcome=FAILED, detail="the run that it was meant for has ended")
+        if "switch" in plan.token:
+            if self._limits.settle().get(plan.token["switch"]):
+                return Done(detail=f"{plan.token['switch']} is in force", extras={"latched_on_disk": True})
+            return self.apply(request, plan, request_id=request_id, who=who)
         epoch = int(run.page.kill_epoch)
         if epoch > plan.token["epoch"]:
             trouble = self._hands.latch(reason=f"{request.mutation.reason} ({who})", epoch=epoch)
@@ -79,15 +130,20 @@ class Kill:
         return self.apply(request, plan, request_id=request_id, who=who)
 
 
-class Arm:
-    """Orders may leave: by the supervisor, which looks at the preconditions once more."""
+class Arm(Change):
+    """Orders may leave: by the supervisor, which looks at the preconditions once more. A scope by the limits."""
 
-    def __init__(self, hands: Hands) -> None:
+    def __init__(self, hands: Hands, limits: LimitsHands) -> None:
+        super().__init__(limits)
         self._hands = hands
 
     def plan(self, request: Any) -> Plan:
-        if request.scope not in (trading_pb2.SCOPE_UNSPECIFIED, trading_pb2.SCOPE_ALL):
-            raise no_such("this engine is armed as a whole")
+        switch = switch_of(request, self._hands, self.limits)
+        if switch:
+            plan = self.plan_of(self.limits.read().version, {switch: False})
+            if not plan.changes:
+                raise not_now(f"{switch} is no already")
+            return plan
         page = self._hands.run().page
         standing, armed = int(page.kill_epoch), int(page.armed_epoch)
         if request.kill_epoch and request.kill_epoch != standing:
@@ -112,6 +168,8 @@ class Arm:
         return _of_supervisor(answer)
 
     def settle(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:
+        if "values" in plan.token:
+            return self.settle_values(plan)
         answer = self._hands.answered(request_id)
         return _of_supervisor(answer) if answer else Done(outcome=FAILED, detail="the supervisor was not asked")
 
@@ -174,12 +232,12 @@ def _of_supervisor(answer: Any) -> Done:
 class TradingService:
     """As proto/hotctl/v1/trading.proto says."""
 
-    def __init__(self, hands: Hands, mutations: Mutations) -> None:
+    def __init__(self, hands: Hands, limits: LimitsHands, mutations: Mutations) -> None:
         self._hands = hands
         self._mutations = mutations
         mutations.actions |= {
-            "TradingService/Kill": Kill(hands),
-            "TradingService/Arm": Arm(hands),
+            "TradingService/Kill": Kill(hands, limits),
+            "TradingService/Arm": Arm(hands, limits),
             "TradingService/Disarm": Disarm(hands),
             "TradingService/SetMode": SetMode(hands),
         }
