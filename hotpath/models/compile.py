@@ -13,8 +13,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ffi import lib
 from hotpath.errors import ModelError, NotNativeError
 from hotpath.models.blob import Program, reference
@@ -59,7 +57,7 @@ class Compiler:
     values: dict[str, Value]
     uses: dict[str, int]
     demand: dict[str, int]
-    """First index of the last axis that anybody asks for, of values of which not all is asked for."""
+    """How many of its last steps anybody reads, of values of which not all is read: lower_conv."""
 
     @property
     def opset(self) -> int:
@@ -210,15 +208,19 @@ def _compile(
     for name in [*wanted, *state.values(), *(name for node in needed for name in node.inputs)]:
         uses[name] = uses.get(name, 0) + 1
     compiler = Compiler(model, program, values, uses, {})
-    from hotpath.models.operators import demand_of, lower
+    from hotpath.models.lower_conv import demand_of
+    from hotpath.models.operators import lower
 
-    compiler.demand = demand_of(compiler, needed)
-    for node in needed:
+    def run(node: Node) -> None:
         program.node = node.index
         made = lower(Call(compiler, node, [values[name] if name else None for name in node.inputs]))
-        for name, value in zip(node.outputs, made, strict=False):
-            if name:
-                values[name] = value
+        values.update({name: value for name, value in zip(node.outputs, made, strict=False) if name})
+
+    folded = [node for node in needed if _is_folded(node, values, run)]
+    compiler.demand = demand_of(compiler, needed)
+    for node in needed:
+        if node not in folded:
+            run(node)
     return _finish(compiler, sha256, wanted, state, ports, states)
 
 
@@ -290,6 +292,21 @@ def _shape(info: ValueInfo, dims: dict[str, int]) -> tuple[int, ...]:
     return tuple(shape)
 
 
+FOLDED = frozenset(
+    {"Constant", "ConstantOfShape", "Concat", "Reshape", "Slice", "Transpose", "Cast", "Gather", "Squeeze", "Unsqueeze"}
+)
+"""Of constants alone: how exporters write down a padding or a shape. Worked out before anything asks for it."""
+
+
+def _is_folded(node: Node, values: dict[str, Value], run: Callable[[Node], None]) -> bool:
+    if node.domain or node.op_type not in FOLDED:
+        return False
+    if any(name and (name not in values or isinstance(values[name], Tensor)) for name in node.inputs):
+        return False
+    run(node)
+    return True
+
+
 def _needed_nodes(model: OnnxModel, wanted: set[str]) -> list[Node]:
     """Those that the wanted values come from, in the file's order."""
     needed: list[Node] = []
@@ -299,14 +316,3 @@ def _needed_nodes(model: OnnxModel, wanted: set[str]) -> list[Node]:
             needed.append(node)
             names |= set(node.inputs)
     return needed[::-1]
-
-
-def constants_only(inputs: Sequence[Value | None]) -> list[np.ndarray] | None:
-    """The inputs, if all are constants."""
-    found: list[np.ndarray] = []
-    for value in inputs:
-        if isinstance(value, Tensor):
-            return None
-        if value is not None:
-            found.append(value)
-    return found

@@ -90,6 +90,22 @@ def _clip(call: Call) -> Sequence[Value]:
 # ---- two operands --------------------------------------------------------------------------------------------
 
 
+def aligned(left: Value, right: Value) -> tuple[Value, Value]:
+    """Without the first steps that only one of the two has: nobody reads them."""
+    if isinstance(left, Tensor) and isinstance(right, Tensor) and left.trim != right.trim:
+        trim = max(left.trim, right.trim)
+        return _from(left, trim), _from(right, trim)
+    return left, right
+
+
+def _from(value: Tensor, trim: int) -> Tensor:
+    gone = trim - value.trim
+    if not gone or value.shape[-1] == 1:
+        return value
+    shape = (*value.shape[:-1], value.shape[-1] - gone)
+    return replace(value, ref=value.ref + gone * value.strides[-1], shape=shape, producer=None, trim=trim)
+
+
 def _broadcast_shape(call: Call, *values: Value) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*(value.shape for value in values))
@@ -189,6 +205,7 @@ def _arithmetic(function: int, fold: Callable[..., Any]) -> Lowering:
                 with np.errstate(all="ignore"):
                     result = np.asarray(fold(result, value))
                 continue
+            result, value = aligned(result, value)
             shape = _broadcast_shape(call, result, value)
             fused = _bias_fused(call, result, value, shape) if function == lib.MODEL_ADD and index == 0 else None
             result = fused if fused is not None else _combine(call.program, shape, result, value, function)

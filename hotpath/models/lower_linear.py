@@ -76,9 +76,10 @@ def _matrix(call: Call, rows: int, columns: int) -> Floats:
     return coefficients.reshape(rows, columns)
 
 
-def transformed(call: Call, scores: Tensor) -> Tensor:
-    """By the attribute post_transform."""
-    kind = call.text("post_transform", "NONE")
+def transformed(call: Call, scores: Tensor, kind: str | None = None) -> Tensor:
+    """By the attribute post_transform, or by `kind`."""
+    if kind is None:
+        kind = call.text("post_transform", "NONE")
     program = call.program
     match kind:
         case "NONE":

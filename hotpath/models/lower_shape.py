@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -189,6 +189,10 @@ def _expand(call: Call) -> Sequence[Value]:
 # ---- cutting and joining -------------------------------------------------------------------------------------
 
 
+@overload
+def _cut(value: Tensor, axis: int, start: int, step: int, count: int) -> Tensor: ...
+@overload
+def _cut(value: Array, axis: int, start: int, step: int, count: int) -> Array: ...
 def _cut(value: Value, axis: int, start: int, step: int, count: int) -> Value:
     """`count` elements of an axis."""
     if not isinstance(value, Tensor):
@@ -200,7 +204,12 @@ def _cut(value: Value, axis: int, start: int, step: int, count: int) -> Value:
     shape = tuple(count if other == axis else size for other, size in enumerate(value.shape))
     strides = tuple(stride * step if other == axis else stride for other, stride in enumerate(value.strides))
     return replace(
-        value, ref=value.ref + (start - trim) * value.strides[axis], shape=shape, strides=strides, producer=None, trim=0
+        value,
+        ref=value.ref + (start - trim) * value.strides[axis],
+        shape=shape,
+        strides=strides,
+        producer=None,
+        trim=0 if axis == len(value.shape) - 1 else value.trim,
     )
 
 
@@ -229,6 +238,16 @@ def _slice(call: Call) -> Sequence[Value]:
         count = len(range(first, last, each))
         if isinstance(value, Tensor) and count == 0:
             raise call.refuse("an empty slice")
+        if (
+            isinstance(value, Tensor)
+            and value.trim
+            and axis == len(value.shape) - 1
+            and each == 1
+            and first < value.trim
+        ):
+            trim = value.trim  # the steps before it are not there, and nobody reads them
+            value = replace(_cut(value, axis, trim, 1, last - trim), trim=trim - first)
+            continue
         value = _cut(value, axis, first, each, count)
     return [value]
 
@@ -338,6 +357,10 @@ def _pad(call: Call) -> Sequence[Value]:
     before = dict(zip(axes, pads[: len(axes)], strict=True))
     after = dict(zip(axes, pads[len(axes) :], strict=True))
     shape = tuple(size + before.get(axis, 0) + after.get(axis, 0) for axis, size in enumerate(value.shape))
+    if value.trim:  # what stands before the steps that are there is not read
+        trim = value.trim + before.pop(rank - 1, 0)
+        shape = (*shape[:-1], value.shape[-1] + after.get(rank - 1, 0))
+        return [replace(padded(call, value, shape, [before.get(axis, 0) for axis in range(rank)], fill), trim=trim)]
     return [padded(call, value, shape, [before.get(axis, 0) for axis in range(rank)], fill)]
 
 

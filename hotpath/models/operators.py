@@ -6,18 +6,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hotpath.errors import ModelError, NotNativeError
-from hotpath.models import lower_dense, lower_elementwise, lower_linear, lower_shape
-from hotpath.models.onnx_reader import Node
+from hotpath.models import (
+    lower_conv,
+    lower_dense,
+    lower_elementwise,
+    lower_linear,
+    lower_recurrent,
+    lower_shape,
+    lower_trees,
+)
 from hotpath.models.tensors import Value
 
 if TYPE_CHECKING:
-    from hotpath.models.compile import Call, Compiler, Lowering
+    from hotpath.models.compile import Call, Lowering
 
 LOWERINGS: dict[tuple[str, str], Lowering] = {
     **{("", name): function for name, function in lower_elementwise.LOWERINGS.items()},
     **{("", name): function for name, function in lower_shape.LOWERINGS.items()},
     **{("", name): function for name, function in lower_dense.LOWERINGS.items()},
+    **{("", name): function for name, function in lower_recurrent.LOWERINGS.items()},
+    **{("", name): function for name, function in lower_conv.LOWERINGS.items()},
     **{("ai.onnx.ml", name): function for name, function in lower_linear.LOWERINGS.items()},
+    **{("ai.onnx.ml", name): function for name, function in lower_trees.LOWERINGS.items()},
 }
 
 
@@ -32,8 +42,3 @@ def lower(call: Call) -> Sequence[Value]:
         if str(error).startswith("node "):
             raise
         raise type(error)(f"{call.node.where()}: {error}", next_step=error.next_step) from error
-
-
-def demand_of(compiler: Compiler, nodes: Sequence[Node]) -> dict[str, int]:
-    """First index of the last axis that is asked for, by value: nothing is trimmed here."""
-    return {}

@@ -116,6 +116,79 @@ def _mlp_classifier(seed: int) -> Any:
     return MLPClassifier(hidden_layer_sizes=(19, 7), activation=activation, max_iter=20, random_state=seed)
 
 
+def _tree(seed: int) -> Any:
+    from sklearn.tree import DecisionTreeRegressor
+
+    return DecisionTreeRegressor(random_state=seed)
+
+
+def _tree_classifier(seed: int) -> Any:
+    from sklearn.tree import DecisionTreeClassifier
+
+    return DecisionTreeClassifier(max_depth=4, random_state=seed)
+
+
+def _forest(seed: int) -> Any:
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(n_estimators=21, random_state=seed)
+
+
+def _forest_classifier(seed: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(n_estimators=13, max_depth=5, random_state=seed)
+
+
+def _extra_trees(seed: int) -> Any:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    return ExtraTreesRegressor(n_estimators=9, max_depth=7, random_state=seed)
+
+
+def _boosting(seed: int) -> Any:
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    return GradientBoostingRegressor(n_estimators=30, random_state=seed)
+
+
+def _boosting_classifier(seed: int) -> Any:
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    return GradientBoostingClassifier(n_estimators=12, random_state=seed)
+
+
+def _boosted(library: str, *, classes: int = 0, **options: Any) -> Callable[[int], Exported]:
+    """LightGBM or XGBoost, by onnxmltools."""
+
+    def build(seed: int) -> Exported:
+        import onnxmltools
+        from onnxmltools.convert.common.data_types import FloatTensorType
+
+        rows, target = _data(seed, classes=classes)
+        rows[::7, 0] = np.nan  # branches for what is missing
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if library == "lightgbm":
+                import lightgbm
+
+                kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
+                fitted = kind(n_estimators=25, num_leaves=15, verbose=-1, n_jobs=1, random_state=seed, **options)
+                convert, more = onnxmltools.convert_lightgbm, {"zipmap": False}
+            else:
+                import xgboost
+
+                kind = xgboost.XGBClassifier if classes else xgboost.XGBRegressor
+                fitted = kind(n_estimators=25, max_depth=5, n_jobs=1, random_state=seed, **options)
+                convert, more = onnxmltools.convert_xgboost, {}
+            fitted.fit(rows, target)
+            types = [("x", FloatTensorType([None, rows.shape[1]]))]
+            exported = convert(fitted, initial_types=types, target_opset=15, **more)
+        return Exported(exported.SerializeToString(), rows)
+
+    return build
+
+
 FAMILIES: dict[str, Callable[[int], Exported]] = {
     "linear regression": _sklearn(_linear),
     "standard scaler, ridge": _sklearn(_scaled_ridge),
@@ -126,4 +199,23 @@ FAMILIES: dict[str, Callable[[int], Exported]] = {
     "MLP regressor": _sklearn(_mlp_regressor),
     "MLP classifier": _sklearn(_mlp_classifier, classes=2),
     "MLP, four classes": _sklearn(_mlp_classifier, classes=4),
+}
+
+TREES: dict[str, Callable[[int], Exported]] = {
+    "decision tree": _sklearn(_tree),
+    "decision tree, two classes": _sklearn(_tree_classifier, classes=2),
+    "random forest": _sklearn(_forest),
+    "random forest, two classes": _sklearn(_forest_classifier, classes=2),
+    "random forest, four classes": _sklearn(_forest_classifier, classes=4),
+    "extra trees": _sklearn(_extra_trees),
+    "gradient boosting": _sklearn(_boosting),
+    "gradient boosting, two classes": _sklearn(_boosting_classifier, classes=2),
+    "gradient boosting, three classes": _sklearn(_boosting_classifier, classes=3),
+    "LightGBM": _boosted("lightgbm"),
+    "LightGBM, forest": _boosted("lightgbm", boosting_type="rf", bagging_freq=1, bagging_fraction=0.5),
+    "LightGBM, two classes": _boosted("lightgbm", classes=2),
+    "LightGBM, three classes": _boosted("lightgbm", classes=3),
+    "XGBoost": _boosted("xgboost"),
+    "XGBoost, two classes": _boosted("xgboost", classes=2),
+    "XGBoost, three classes": _boosted("xgboost", classes=3),
 }
