@@ -28,6 +28,7 @@ SMALL = (
     "clock",
     "digest",
     "gate",
+    "gate_follow",
     "histogram",
     "limit_copy",
     "moldudp",

@@ -94,7 +94,7 @@ class InstrumentRiskOverride(ScopeRisk, frozen=True, kw_only=True):
     no_day: bool | None = None
     no_ioc: bool | None = None
     no_self_trade: bool | None = None
-    no_locked: bool | None = None
+    locked_allowed: bool | None = None
     outside_envelope: bool | None = None
 
 

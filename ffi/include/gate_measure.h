@@ -10,7 +10,7 @@
 #pragma once
 #include "gate.h"
 
-#define GATE_MEASURES_MAX 24
+#define GATE_MEASURES_MAX 128
 
 /* What a row's numbers count. */
 enum gate_unit {
@@ -23,11 +23,12 @@ enum gate_unit {
     UNIT_NS,
     UNIT_ORDERS,
     UNIT_MESSAGES_MILLI, /* thousandths of a message of the throttle's credit */
-    UNIT_SEQUENCE
+    UNIT_SEQUENCE,
+    UNIT_MILLI           /* thousandths */
 };
 
 enum gate_relation { RELATION_AT_MOST, RELATION_AT_LEAST, RELATION_BELOW, RELATION_ABOVE, RELATION_EQUAL, RELATION_MULTIPLE };
-enum gate_outcome { OUTCOME_NOT_ASKED, OUTCOME_PASSES, OUTCOME_REFUSES };
+enum gate_outcome { OUTCOME_NOT_ASKED, OUTCOME_PASSES, OUTCOME_REFUSES, OUTCOME_FORGIVEN };
 
 /* The check passes when `value` stands to `threshold` as `relation` says. Both are saturated where the gate
  * counts in more bits; `outcome` is not. OUTCOME_NOT_ASKED: this check is not made of such an intent, or
@@ -39,7 +40,8 @@ typedef struct {
     uint8_t unit;     /* enum gate_unit */
     uint8_t relation; /* enum gate_relation */
     uint8_t outcome;  /* enum gate_outcome */
-    uint8_t reserved[3];
+    uint8_t scope;    /* enum scope_kind: whose limit it is */
+    uint8_t reserved[2];
 } gate_measured;
 
 /* The rows of this intent, at most GATE_MEASURES_MAX; returns how many. Call it before gate_check. */

@@ -539,7 +539,7 @@ enum limit_flag {
     LIMIT_NO_IOC = 16,
     LIMIT_NO_SELF_TRADE = 32,      /* none that could meet an order of ours */
     LIMIT_OUTSIDE_ENVELOPE = 64,   /* this deployment may never touch it */
-    LIMIT_NO_LOCKED = 128          /* a locked market (bid = ask) is none to trade in */
+    LIMIT_LOCKED_ALLOWED = 128     /* a locked market (bid = ask) may be traded in */
 };
 
 /* Limits of one instrument. */
@@ -669,7 +669,7 @@ enum reject_reason {
     REJECT_ENCODING,
     REJECT_SEAT,       /* the seat is cut */
     REJECT_BUSY,       /* another request for this order is under way */
-    REJECT_CROSSED,         /* bid at or over the offer: no price to hold an order against */
+    REJECT_CROSSED,         /* bid over the offer: no price to hold an order against */
     /* of a scope that people switched off, and of one whose switch allows less */
     REJECT_SCOPE_KILLED,
     REJECT_SCOPE_PAUSED,
@@ -680,7 +680,7 @@ enum reject_reason {
     REJECT_ROUND_LOT,
     REJECT_TIME_IN_FORCE,
     REJECT_TRADING_HOURS,
-    REJECT_LOCKED,          /* bid = ask, where that is not traded in */
+    REJECT_LOCKED,          /* bid = ask, where that is not allowed */
     REJECT_COLLAR_TICKS,
     REJECT_TRADE_COLLAR,
     REJECT_THROUGH,         /* too far through the opposite side */

@@ -1,10 +1,33 @@
-/* gate.c: the risk gate. See include/gate.h. */
+/* gate.c: the risk gate: memory, decision, and what an approval books. See include/gate.h.
+ *
+ *   gate_heap_inline.h      our own best prices, by instrument and side
+ *   gate_keep_inline.h      reservations and sums, kept in step
+ *   gate_case_inline.h      one intent before the gate, and how a check is written
+ *   gate_state_inline.h     checks of state: kill, mode, switches, data, market, model
+ *   gate_order_inline.h     checks of the order by itself
+ *   gate_exposure_inline.h  checks of what may be owed
+ *   gate_rate_inline.h      checks of how often
+ *   gate_judge_inline.h     all of them in their order
+ *   gate_follow.c           what executions and the market make of it
+ *   gate_measure.c          the same checks, for people to read
+ */
 #include "gate.h"
 #include "command_inline.h"
 #include "digest.h"
-#include "gate_inline.h"
+#include "gate_keep_inline.h"
 #include "prefetch_inline.h"
 #include <string.h>
+
+/* Where it refuses, the reason; what people would like to see of it is not even worked out. */
+#define JUDGE(c, kind_, reason_, unit_, relation_, value_, threshold_, refuses_)                  \
+    do {                                                                                          \
+        (void)(kind_), (void)sizeof((int64_t)(value_) + (int64_t)(threshold_));                   \
+        if (__builtin_expect(!!(refuses_), 0) && !is_forgiven(c, reason_)) return reason_;        \
+    } while (0)
+#define PASS_OVER(c, kind_, reason_, unit_, relation_, value_, threshold_) \
+    (void)(kind_), (void)sizeof((int64_t)(value_) + (int64_t)(threshold_))
+
+#include "gate_judge_inline.h"
 
 /* ---- layout ----------------------------------------------------------------------------------- */
 
@@ -15,11 +38,33 @@ static uint64_t table_size(uint32_t open_orders_max) {
     return size;
 }
 
+/* Room for two who have something in each instrument, among few instruments for many more. */
+static uint64_t cells_size(uint32_t instruments) {
+    uint64_t size = 1024;
+    while (size < 4 * (uint64_t)instruments) size *= 2;
+    return size;
+}
+
 static uint64_t lines(uint64_t bytes) { return (bytes + CACHE_LINE_SIZE - 1) / CACHE_LINE_SIZE * CACHE_LINE_SIZE; }
+
+#define GATE_SCOPES (GATE_STRATEGIES_MAX + GATE_ACCOUNTS_MAX)
 
 uint64_t gate_bytes(uint32_t instruments, uint32_t open_orders_max) {
     uint64_t size = table_size(open_orders_max);
-    return lines(instruments * sizeof(gate_instrument)) + lines(size * sizeof(uint64_t)) + lines(size * sizeof(gate_order));
+    return lines(instruments * sizeof(gate_instrument)) + lines(size * sizeof(uint64_t)) + lines(size * sizeof(gate_order)) +
+           lines(GATE_SCOPES * sizeof(gate_scope)) + lines(cells_size(instruments) * sizeof(gate_cell)) +
+           lines((size / 2 + 1) * sizeof(gate_node));
+}
+
+static void *take(uint8_t **next, uint64_t bytes) {
+    void *taken = *next;
+    *next += lines(bytes);
+    return taken;
+}
+
+/* A bucket starts full: it is cut down to its depth when it is first looked at. */
+static void scope_fill(gate_scope *scope) {
+    scope->orders.credit = scope->replaces.credit = scope->cancels.credit = scope->messages.credit = INT64_MAX;
 }
 
 int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, uint32_t open_orders_max) {
@@ -27,38 +72,27 @@ int gate_init(gate *gate, void *memory, uint64_t bytes, uint32_t instruments, ui
     memset(memory, 0, bytes);
     uint64_t size = table_size(open_orders_max);
     uint8_t *next = memory;
-    gate->instrument = (gate_instrument *)next;
-    next += lines(instruments * sizeof(gate_instrument));
-    gate->order_id = (uint64_t *)next;
-    next += lines(size * sizeof(uint64_t));
-    gate->order = (gate_order *)next;
+    gate->instrument = take(&next, instruments * sizeof(gate_instrument)); /* first: snapshots begin there */
+    gate->order_id = take(&next, size * sizeof(uint64_t));
+    gate->order = take(&next, size * sizeof(gate_order));
+    gate->scope = take(&next, GATE_SCOPES * sizeof(gate_scope));
+    gate->cell = take(&next, cells_size(instruments) * sizeof(gate_cell));
+    gate->node = take(&next, (size / 2 + 1) * sizeof(gate_node));
     gate->order_mask = size - 1;
+    gate->cell_mask = cells_size(instruments) - 1;
+    for (uint32_t i = 1; i < size / 2; i++) gate->node[i].left = i + 1;
+    gate->node_free = 1;
     gate->instrument_count = instruments;
     gate->market_epoch = GATE_REFERENCE_STALE + 1;
-    gate->throttle_credit = INT64_MAX; /* cut down to the bucket's depth at the first message */
+    gate->throttle_credit = INT64_MAX;
+    scope_fill(&gate->firm);
+    scope_fill(&gate->venue);
+    for (uint32_t i = 0; i < GATE_SCOPES; i++) scope_fill(&gate->scope[i]);
+    for (uint32_t i = 0; i < instruments; i++) scope_fill(&gate->instrument[i].scope);
     return 1;
 }
 
-/* ---- open orders ------------------------------------------------------------------------------ */
-
-/* A free place for a new order; NOWHERE when the table is as full as it may be. */
-static uint64_t order_place(const gate *gate, uint64_t order_id) {
-    return 2 * (gate->open_orders + 1) > gate->order_mask + 1 ? NOWHERE : order_probe(gate, order_id);
-}
-
-/* Pull back each follower whose home does not lie between the hole and itself: no place that was once
- * used slows a later probe. Places found before are not valid after. */
-static void order_remove(gate *gate, uint64_t hole) {
-    for (uint64_t next = (hole + 1) & gate->order_mask; gate->order_id[next]; next = (next + 1) & gate->order_mask) {
-        uint64_t start = home(gate, gate->order_id[next]);
-        if (((next - start) & gate->order_mask) < ((next - hole) & gate->order_mask)) continue;
-        gate->order_id[hole] = gate->order_id[next];
-        gate->order[hole] = gate->order[next];
-        hole = next;
-    }
-    gate->order_id[hole] = 0;
-    gate->open_orders--;
-}
+/* ---- ahead of time ------------------------------------------------------------------------------ */
 
 /* Ids are dense: ask now for the lines of the next order, which nothing has touched for long. */
 PREFETCHING void order_expect(const gate *gate, uint64_t order_id) {
@@ -70,179 +104,29 @@ PREFETCHING void order_expect(const gate *gate, uint64_t order_id) {
 void gate_expect(const gate *gate, uint64_t order_id, uint32_t instrument) {
     order_expect(gate, order_id);
     if (instrument < gate->instrument_count) {
-        __builtin_prefetch((const instrument_limits *)(gate->limits + 1) + instrument, 0);
+        prefetch_lines(limits_at(gate->limits, instrument), sizeof(instrument_limits));
         prefetch_lines(&gate->instrument[instrument], sizeof(gate_instrument));
         __builtin_prefetch(&gate->entry[instrument], 0);
     }
-    __builtin_prefetch(gate->limits, 0);
+    prefetch_lines(gate->limits, 7 * CACHE_LINE_SIZE);
+    prefetch_lines(&gate->firm, sizeof gate->firm);
     __builtin_prefetch(&gate->intent[1][INPUT_NORM], 1);
     prefetch_lines(gate->counter, 2 * CACHE_LINE_SIZE);
 }
 
-/* ---- sums ------------------------------------------------------------------------------------- */
-
-static int64_t sum_add(uint64_t *sum, int64_t from, int64_t to) {
-    __int128 value = sum_of(sum) + to - from;
-    sum[0] = (uint64_t)value;
-    sum[1] = (uint64_t)(value >> 64);
-    return saturate(value);
+void gate_begin(gate *gate, const turn_plan *plan) {
+    gate->now_ns = plan->now_ns;
+    if (plan->model_generation == gate->model_generation && gate->model_time_ns) return;
+    gate->model_generation = plan->model_generation;
+    gate->model_time_ns = plan->now_ns;
 }
-
-/* Keep the sums over instruments in step with this one. */
-static void revalue(gate *gate, uint32_t instrument) {
-    gate_instrument *state = &gate->instrument[instrument];
-    int64_t price = reference_price(state);
-    int64_t gross = value_of(&gate->entry[instrument], price,
-                             worst_lots(state->position_lots, state->open_buy_lots, state->open_sell_lots));
-    int64_t net = value_of(&gate->entry[instrument], price, state->position_lots);
-    gate->gross_value_micros = sum_add(gate->gross_sum, state->gross_value_micros, gross);
-    gate->net_value_micros = sum_add(gate->net_sum, state->net_value_micros, net);
-    state->gross_value_micros = gross;
-    state->net_value_micros = net;
-}
-
-/* The signed ones are stored as they are: readers view those counters as int64. */
-static void gauges(gate *gate) {
-    gate->counter[RISK_OPEN_ORDERS] = gate->open_orders;
-    gate->counter[RISK_GROSS_VALUE_MICROS] = (uint64_t)gate->gross_value_micros;
-    gate->counter[RISK_CASH_MICROS] = (uint64_t)gate->cash_micros;
-    gate->counter[RISK_PNL_MICROS] = (uint64_t)add(gate->cash_micros, gate->net_value_micros);
-}
-
-/* ---- reservations ----------------------------------------------------------------------------- */
-
-/* Set what an order reserves; at 0 or less it is closed, and its place is another's. */
-static void reserve(gate *gate, uint64_t place, int64_t leaves_lots) {
-    gate_order *order = &gate->order[place];
-    uint32_t instrument = order->instrument;
-    gate_instrument *state = &gate->instrument[instrument];
-    int64_t *open_lots = order->side == SIDE_BUY ? &state->open_buy_lots : &state->open_sell_lots;
-    if (leaves_lots < 0) leaves_lots = 0;
-    *open_lots += leaves_lots - order->leaves_lots;
-    order->leaves_lots = leaves_lots;
-    if (!leaves_lots) order_remove(gate, place);
-    revalue(gate, instrument);
-}
-
-/* Field by field: the compiler would build a whole structure aside and copy it with a slow string instruction. */
-static void order_open(gate *gate, uint64_t place, uint64_t order_id, uint32_t instrument, uint32_t side, int64_t filled_lots) {
-    gate_order *order = &gate->order[place];
-    gate->order_id[place] = order_id;
-    order->leaves_lots = 0;
-    order->filled_lots = filled_lots;
-    order->instrument = instrument;
-    order->side = side;
-    gate->open_orders++;
-}
-
-/* The order is no more; unknown ones are none. */
-static void order_close(gate *gate, uint64_t order_id) {
-    uint64_t place = order_find(gate, order_id);
-    if (place != NOWHERE) reserve(gate, place, 0);
-}
-
-void gate_release(gate *gate, uint64_t order_id) {
-    order_close(gate, order_id);
-    gauges(gate);
-}
-
-/* ---- limits ----------------------------------------------------------------------------------- */
 
 const instrument_limits *gate_limits(const gate *gate, uint32_t instrument) {
     if (!gate->limits || instrument >= gate->limits->count) return NULL;
-    return (const instrument_limits *)(gate->limits + 1) + instrument;
+    return limits_at(gate->limits, instrument);
 }
 
-/* ---- checks, in the order in which they are made ------------------------------------------------ */
-
-static int check_mode(const gate *gate, const turn_plan *plan, const signal_event *intent) {
-    if (plan->killed) return REJECT_KILLED;
-    const gate_instrument *state = &gate->instrument[intent->header.instrument];
-    uint8_t mode = plan->mode == MODE_NORMAL && state->held ? MODE_REDUCE_ONLY : plan->mode;
-    if (mode == MODE_NORMAL) return REJECT_NONE;
-    if (mode != MODE_REDUCE_ONLY || intent->header.type != SIGNAL_NEW) return REJECT_MODE;
-    /* Reduce only: never past flat, with every open order on that side filled. */
-    int64_t reducible = intent->side == SIDE_BUY ? -state->position_lots - state->open_buy_lots
-                                                 : state->position_lots - state->open_sell_lots;
-    return intent->quantity_lots <= reducible ? REJECT_NONE : REJECT_MODE;
-}
-
-static int check_instrument(const gate *gate, const signal_event *intent, const instrument_limits *limits) {
-    const instrument_entry *entry = &gate->entry[intent->header.instrument];
-    if (!(entry->flags & INSTRUMENT_TRADED)) return REJECT_INSTRUMENT;
-    /* Without these no limit in money and no price step means anything. */
-    if (entry->tick_value_micros <= 0 || entry->price_increment_ticks <= 0) return REJECT_INSTRUMENT;
-    if ((entry->flags & INSTRUMENT_RESTRICTED) || (limits->flags & LIMIT_BLOCKED)) return REJECT_BLOCKED;
-    /* Two halts, each lifted by its own kind alone. */
-    if (gate->instrument[intent->header.instrument].operational_state > STATE_TRADING) return REJECT_NOT_TRADING;
-    uint32_t state = gate->instrument[intent->header.instrument].trading_state;
-    if (state == STATE_TRADING || (state == STATE_UNKNOWN && !gate->require_trading_state)) return REJECT_NONE;
-    return REJECT_NOT_TRADING;
-}
-
-static int check_reference(const gate *gate, const turn_plan *plan, const signal_event *intent) {
-    const gate_instrument *state = &gate->instrument[intent->header.instrument];
-    if (!state->reference_epoch) return REJECT_NO_REFERENCE;
-    if (state->reference_epoch != gate->market_epoch) return REJECT_STALE_DATA;
-    uint64_t age_ns = plan->now_ns > state->reference_time_ns ? plan->now_ns - state->reference_time_ns : 0;
-    if (age_ns > (uint64_t)gate->limits->stale_after_ns) return REJECT_STALE_DATA;
-    if (state->bid_price_ticks && state->ask_price_ticks && state->bid_price_ticks >= state->ask_price_ticks) return REJECT_CROSSED;
-    return reference_price(state) ? REJECT_NONE : REJECT_NO_REFERENCE;
-}
-
-static int check_order(const gate *gate, const signal_event *intent, const instrument_limits *limits) {
-    const instrument_entry *entry = &gate->entry[intent->header.instrument];
-    if (intent->quantity_lots <= 0 || intent->quantity_lots > limits->order_quantity_lots_max) return REJECT_QUANTITY;
-    if (intent->price_ticks <= 0 || intent->price_ticks % entry->price_increment_ticks) return REJECT_PRICE;
-    int64_t value = value_of(entry, intent->price_ticks, intent->quantity_lots);
-    if (value > limits->order_value_micros_max || value == INT64_MAX) return REJECT_ORDER_VALUE;
-    int64_t reference = reference_price(&gate->instrument[intent->header.instrument]);
-    __int128 distance = (__int128)magnitude(intent->price_ticks - reference) * 1000000;
-    return distance > (__int128)limits->collar_ppm_max * reference ? REJECT_COLLAR : REJECT_NONE;
-}
-
-static int check_exposure(const gate *gate, const signal_event *intent, const instrument_limits *limits, int64_t reserve_lots) {
-    const gate_instrument *state = &gate->instrument[intent->header.instrument];
-    int64_t position = state->position_lots, buy = state->open_buy_lots, sell = state->open_sell_lots;
-    int64_t worst_now = worst_lots(position, buy, sell);
-    if (__builtin_add_overflow(intent->side == SIDE_BUY ? buy : sell, reserve_lots, intent->side == SIDE_BUY ? &buy : &sell))
-        return REJECT_POSITION;
-    __int128 reach = intent->side == SIDE_BUY ? (__int128)position + buy : (__int128)sell - position;
-    if (reach > limits->position_lots_max) return REJECT_POSITION;
-    if ((limits->flags & LIMIT_NO_SHORT) && intent->side == SIDE_SELL && reach > 0) return REJECT_NO_SHORT;
-    int64_t worst = worst_lots(position, buy, sell);
-    if (worst <= worst_now) return REJECT_NONE;
-    int64_t gross = value_of(&gate->entry[intent->header.instrument], reference_price(state), worst);
-    __int128 sum = sum_of(gate->gross_sum) - state->gross_value_micros + gross;
-    return sum > gate->limits->firm.gross_value_micros_max || gross == INT64_MAX ? REJECT_GROSS_VALUE : REJECT_NONE;
-}
-
-/* A token bucket as deep as one second of its rate, filled by the turn's time. */
-static int check_throttle(gate *gate, uint64_t now_ns) {
-    int64_t rate = gate->limits->firm.messages_per_second_max;
-    if (rate <= 0) return REJECT_THROTTLE;
-    int64_t full = saturate((__int128)rate * NANOS);
-    if (now_ns > gate->throttle_time_ns) {
-        int64_t credit = saturate(gate->throttle_credit + (__int128)(now_ns - gate->throttle_time_ns) * rate);
-        gate->throttle_credit = credit;
-        gate->throttle_time_ns = now_ns;
-    }
-    if (gate->throttle_credit > full) gate->throttle_credit = full;
-    return gate->throttle_credit < NANOS ? REJECT_THROTTLE : REJECT_NONE;
-}
-
-/* Within a strategy's epoch, intents of one input rise in (cause, leg); one that does not was seen before. */
-static int check_repetition(gate *gate, const signal_event *intent) {
-    if (intent->strategy >= GATE_STRATEGIES_MAX || intent->header.cause_input >= GATE_INPUTS) return REJECT_DUPLICATE;
-    gate_intent *last = &gate->intent[intent->strategy][intent->header.cause_input];
-    uint64_t cause = intent->header.cause_sequence;
-    int later = intent->strategy_epoch != last->epoch ? intent->strategy_epoch > last->epoch
-                : cause != last->cause_sequence       ? cause > last->cause_sequence
-                                                      : intent->leg > last->leg;
-    if (last->seen && !later) return REJECT_DUPLICATE;
-    *last = (gate_intent){.cause_sequence = cause, .leg = intent->leg, .epoch = intent->strategy_epoch, .seen = 1};
-    return REJECT_NONE;
-}
+/* ---- an approval ------------------------------------------------------------------------------------ */
 
 static void command_fill(const gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command) {
     static const uint8_t TYPE[] = {[SIGNAL_NEW - SIGNAL_NEW] = CMD_NEW,
@@ -266,227 +150,133 @@ static void command_fill(const gate *gate, const turn_plan *plan, const signal_e
     command->digest = digest_command(command);
 }
 
-/* Cancels reduce risk: they need a known order and nothing else. */
-static int check_cancel(gate *gate, const signal_event *intent) {
-    uint64_t place = order_find(gate, intent->target_order_id);
-    if (place == NOWHERE || gate->order[place].instrument != intent->header.instrument) return REJECT_UNKNOWN_ORDER;
-    return check_repetition(gate, intent);
+static void intent_remember(gate *gate, const signal_event *intent) {
+    gate_intent *last = &gate->intent[intent->strategy][intent->header.cause_input];
+    *last = (gate_intent){.cause_sequence = intent->header.cause_sequence, .leg = intent->leg, .epoch = intent->strategy_epoch, .seen = 1};
 }
 
-/* What the order must reserve: all of it, or for a replacement what the first has not filled. */
-static int reserve_wanted(const gate *gate, const signal_event *intent, int64_t *lots) {
-    *lots = intent->quantity_lots;
-    if (intent->header.type == SIGNAL_NEW) return REJECT_NONE;
-    uint64_t place = order_find(gate, intent->target_order_id);
-    if (place == NOWHERE) return REJECT_UNKNOWN_ORDER;
-    const gate_order *target = &gate->order[place];
-    if (target->instrument != intent->header.instrument || target->side != intent->side) return REJECT_UNKNOWN_ORDER;
-    *lots = intent->quantity_lots - target->filled_lots;
-    return *lots > 0 ? REJECT_NONE : REJECT_QUANTITY;
+/* The cell of an account or strategy in an instrument, made where there was none. Returns its number + 1. */
+static uint32_t cell_enter(gate *gate, uint32_t index, uint32_t scope, uint32_t instrument) {
+    gate_cell *cell = &gate->cell[index];
+    if (__builtin_expect(cell->key != 0, 1)) return index + 1;
+    cell->key = cell_key(scope, instrument);
+    cell->scope = (uint16_t)scope;
+    cell->next = gate->instrument[instrument].first_cell;
+    gate->instrument[instrument].first_cell = index + 1;
+    gate->cells++;
+    return index + 1;
 }
 
-#define REQUIRE(check)                               \
-    do {                                             \
-        int reason_ = (check);                       \
-        if (reason_ != REJECT_NONE) return reason_;  \
-    } while (0)
+static void bucket_charge(gate_bucket *bucket, int64_t rate, uint64_t now_ns) {
+    if (rate != LIMIT_OFF) bucket_take(bucket, rate, now_ns);
+}
 
-int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command) {
-    uint32_t instrument = intent->header.instrument;
-    const instrument_limits *limits = instrument < gate->instrument_count ? gate_limits(gate, instrument) : NULL;
-    if (!limits) return REJECT_INSTRUMENT;
-    if (intent->side > SIDE_SELL || intent->header.type < SIGNAL_NEW || intent->header.type > SIGNAL_CANCEL) return REJECT_INSTRUMENT;
-    if (intent->header.type == SIGNAL_CANCEL) {
-        REQUIRE(check_cancel(gate, intent));
-        command_fill(gate, plan, intent, order_id, command);
-        return REJECT_NONE;
+/* What one message costs a scope. */
+static void scope_charge(gate *gate, const gate_case *c, uint32_t kind) {
+    gate_scope *scope = (gate_scope *)(uintptr_t)c->scope[kind].state;
+    const scope_limits *limits = c->scope[kind].limits;
+    scope->messages_count++;
+    if (!limits) return;
+    scope_rearm(scope, limits->rearm_epoch);
+    if (scope->tripped_time_ns && c->intent->header.type != SIGNAL_CANCEL) scope->trial_order_id = c->order_id;
+    if (!(limits->active & GROUP_RATES)) return;
+    switch (c->intent->header.type) {
+    case SIGNAL_NEW: bucket_charge(&scope->orders, limits->orders_per_second_max, gate->now_ns); break;
+    case SIGNAL_REPLACE: bucket_charge(&scope->replaces, limits->replaces_per_second_max, gate->now_ns); break;
+    default: bucket_charge(&scope->cancels, limits->cancels_per_second_max, gate->now_ns); break;
     }
-    int64_t lots;
-    REQUIRE(check_mode(gate, plan, intent));
-    REQUIRE(check_instrument(gate, intent, limits));
-    REQUIRE(check_reference(gate, plan, intent));
-    REQUIRE(check_order(gate, intent, limits));
-    REQUIRE(reserve_wanted(gate, intent, &lots));
-    REQUIRE(check_exposure(gate, intent, limits, lots));
-    uint64_t place = order_place(gate, order_id);
-    if (place == NOWHERE || (int64_t)gate->open_orders >= gate->limits->firm.open_orders_max) return REJECT_OPEN_ORDERS;
-    if (!order_id || gate->order_id[place]) return REJECT_DUPLICATE;
-    REQUIRE(check_throttle(gate, plan->now_ns));
-    REQUIRE(check_repetition(gate, intent)); /* last: what it remembers was approved */
-    gate->throttle_credit -= NANOS;
-    order_open(gate, place, order_id, instrument, intent->side, intent->quantity_lots - lots);
-    reserve(gate, place, lots);
+    if (kind != SCOPE_FIRM) bucket_charge(&scope->messages, limits->messages_per_second_max, gate->now_ns);
+}
+
+static void overrides_use(gate *gate, const gate_case *c) {
+    for (uint32_t i = 0; i < OVERRIDES_MAX; i++)
+        if (c->forgiven >> i & 1) gate->override_used[gate->override_next++ % OVERRIDES_MAX] = c->header->override[i].id;
+}
+
+static void recent_enter(gate *gate, const gate_case *c) {
+    gate_instrument *state = &gate->instrument[c->intent->header.instrument];
+    gate_recent *recent = &state->recent[c->intent->side][state->recent_next[c->intent->side]++ % GATE_RECENT];
+    recent->price_ticks = c->intent->price_ticks;
+    recent->quantity_lots = c->intent->quantity_lots;
+    recent->time_ns = gate->now_ns;
+    recent->strategy = (uint64_t)c->intent->strategy + 1;
+}
+
+static void order_book(gate *gate, gate_case *c) {
+    const signal_event *intent = c->intent;
+    uint32_t instrument = intent->header.instrument;
+    gate->account_id[c->account_place - ACCOUNT_FIRST] = (uint32_t)intent->account + 1;
+    for (uint32_t kind = SCOPE_FIRM; kind < SCOPE_KINDS; kind++) scope_charge(gate, c, kind);
+    if (c->header->firm.messages_per_second_max != LIMIT_OFF) {
+        gate_bucket bucket = {gate->throttle_credit, gate->throttle_time_ns};
+        bucket_take(&bucket, c->header->firm.messages_per_second_max, gate->now_ns);
+        gate->throttle_credit = bucket.credit;
+        gate->throttle_time_ns = bucket.time_ns;
+    }
+    if (__builtin_expect(c->forgiven != 0, 0)) overrides_use(gate, c);
+    if (c->limits->duplicate_window_ns && is_new(c)) recent_enter(gate, c);
+    gate_order *order = order_open(gate, c->place, c->order_id, instrument, intent->side, intent->price_ticks);
+    order->filled_lots = intent->quantity_lots - c->lots;
+    order->account_cell = cell_enter(gate, c->account_index, c->account_place, instrument);
+    if (c->account_index == c->strategy_index) /* both were new, and of one home */
+        c->strategy_index = cell_probe(gate, cell_key(c->strategy_place, instrument));
+    order->strategy_cell = cell_enter(gate, c->strategy_index, c->strategy_place, instrument);
+    gate->scope[c->account_place].open_orders++;
+    gate->scope[c->strategy_place].open_orders++;
+    gate_cell *cell = cell_at(gate, order->strategy_cell);
+    cell->score = intent->score;
+    cell->scored = 1;
+    reserve(gate, c->place, c->lots);
     gauges(gate);
-    command_fill(gate, plan, intent, order_id, command);
-    order_expect(gate, order_id + 1);
+}
+
+/* ---- the decision -------------------------------------------------------------------------------------- */
+
+/* The pre-action filter: a market or a policy out of bounds leaves the instrument in safe mode for a while. */
+static int refuse(gate *gate, const gate_case *c, int reason) {
+    int filtered = reason == REJECT_VOLATILITY || reason == REJECT_SPREAD || reason == REJECT_DEPTH ||
+                   reason == REJECT_INTENT_AGE || reason == REJECT_SCORE_JUMP;
+    if (filtered && c->limits->safe_ns)
+        gate->instrument[c->intent->header.instrument].safe_until_ns = gate->now_ns + (uint64_t)c->limits->safe_ns;
+    return reason;
+}
+
+static int cancel_decide(gate *gate, gate_case *c, cmd_event *command) {
+    int opened = case_open(c);
+    if (!opened) memset(c->scope, 0, sizeof c->scope); /* nothing is counted of who has no place: a cancel passes */
+    REQUIRE(judge_cancel(c));
+    intent_remember(gate, c->intent);
+    if (opened)
+        for (uint32_t kind = SCOPE_FIRM; kind < SCOPE_KINDS; kind++) scope_charge(gate, c, kind);
+    command_fill(gate, c->plan, c->intent, c->order_id, command);
     return REJECT_NONE;
 }
 
-/* ---- executions -------------------------------------------------------------------------------- */
-
-/* A fill moves the position whether or not its order is known: it happened. */
-static void fill_apply(gate *gate, const exec_event *execution, int sign) {
-    uint32_t instrument = execution->header.instrument;
-    int64_t lots = saturate(execution->quantity_lots);
-    int64_t bought = (execution->side == SIDE_BUY ? 1 : -1) * sign * lots;
-    gate_instrument *state = &gate->instrument[instrument];
-    gate->counter[RISK_POSITION_LOTS] -= (uint64_t)magnitude(state->position_lots);
-    state->position_lots = add(state->position_lots, bought);
-    gate->counter[RISK_POSITION_LOTS] += (uint64_t)magnitude(state->position_lots);
-    gate->cash_micros = add(gate->cash_micros, -value_of(&gate->entry[instrument], execution->price_ticks, bought));
-    gate->counter[execution->side == SIDE_BUY ? RISK_BOUGHT_LOTS : RISK_SOLD_LOTS] += (uint64_t)(sign * lots);
-    revalue(gate, instrument);
+/* An intent that means something at all: of a side, a type, a strategy and an instrument that there are. */
+static int speakable(const gate *gate, const signal_event *intent) {
+    uint32_t instrument = intent->header.instrument;
+    if (instrument >= gate->instrument_count || instrument >= gate->limits->count) return REJECT_INSTRUMENT;
+    if (intent->side > SIDE_SELL || intent->header.type < SIGNAL_NEW || intent->header.type > SIGNAL_CANCEL) return REJECT_INSTRUMENT;
+    return intent->strategy < GATE_STRATEGIES_MAX && intent->header.cause_input < GATE_INPUTS ? REJECT_NONE : REJECT_DUPLICATE;
 }
 
-/* The same lots at another price. Where the price before is not known, cash stays as it was told. */
-static void correct_apply(gate *gate, const exec_event *execution) {
-    if (!execution->venue_ref) return;
-    int64_t lots = saturate(execution->quantity_lots);
-    int64_t bought = execution->side == SIDE_BUY ? lots : -lots;
-    const instrument_entry *entry = &gate->entry[execution->header.instrument];
-    gate->cash_micros = add(gate->cash_micros, value_of(entry, (int64_t)execution->venue_ref, bought));
-    gate->cash_micros = add(gate->cash_micros, -value_of(entry, execution->price_ticks, bought));
-}
-
-/* Lots and money that no execution explains: what they cost is paid, what they bring is received. */
-static void adjust_apply(gate *gate, const exec_event *execution) {
-    int64_t lots = saturate(execution->quantity_lots);
-    gate_instrument *state = &gate->instrument[execution->header.instrument];
-    gate->counter[RISK_POSITION_LOTS] -= (uint64_t)magnitude(state->position_lots);
-    state->position_lots = add(state->position_lots, execution->side == SIDE_BUY ? lots : -lots);
-    gate->counter[RISK_POSITION_LOTS] += (uint64_t)magnitude(state->position_lots);
-    gate->cash_micros = add(gate->cash_micros, saturate((int64_t)execution->venue_ref));
-    revalue(gate, execution->header.instrument);
-}
-
-static void fill(gate *gate, const exec_event *execution) {
-    uint64_t place = order_find(gate, execution->order_id);
-    fill_apply(gate, execution, 1);
-    if (place == NOWHERE) {
-        gate->counter[RISK_UNKNOWN_EXECUTIONS]++;
-        return;
-    }
-    gate_order *order = &gate->order[place];
-    order->filled_lots = add(order->filled_lots, execution->quantity_lots);
-    int64_t leaves = add(order->leaves_lots, -saturate(execution->quantity_lots));
-    if (leaves < 0) gate->counter[RISK_OVERFILLS]++;
-    reserve(gate, place, leaves);
-}
-
-static void cancel_apply(gate *gate, const exec_event *execution) {
-    uint64_t place = order_find(gate, execution->order_id);
-    if (place != NOWHERE) reserve(gate, place, execution->leaves_lots);
-}
-
-/* The venue says what is live. An order given up here that turns out to live is taken up again; with
- * no place left for it, it is counted and its fills still move the position. */
-static void order_rests(gate *gate, const exec_event *execution, int64_t filled_lots) {
-    uint64_t place = order_find(gate, execution->order_id);
-    if (place != NOWHERE) {
-        gate->order[place].filled_lots = larger(gate->order[place].filled_lots, filled_lots);
-        reserve(gate, place, execution->leaves_lots);
-        return;
-    }
-    if (execution->leaves_lots <= 0 || execution->side > SIDE_SELL || !execution->order_id) return;
-    gate->counter[RISK_UNKNOWN_EXECUTIONS]++;
-    place = order_place(gate, execution->order_id);
-    if (place == NOWHERE) return;
-    order_open(gate, place, execution->order_id, execution->header.instrument, execution->side, filled_lots);
-    reserve(gate, place, execution->leaves_lots);
-}
-
-/* The replacement takes over what its order had filled, at the venue's own figure of what is left. */
-static void replace_apply(gate *gate, const exec_event *execution) {
-    uint64_t old = order_find(gate, execution->target_order_id);
-    int64_t filled_lots = old == NOWHERE ? 0 : gate->order[old].filled_lots;
-    if (old != NOWHERE && execution->target_order_id != execution->order_id) reserve(gate, old, 0);
-    order_rests(gate, execution, filled_lots);
-}
-
-/* Only an order that is known can be restated; of a dead one the venue would not speak. */
-static void restate_apply(gate *gate, const exec_event *execution) {
-    uint64_t place = order_find(gate, execution->order_id);
-    if (place != NOWHERE && execution->leaves_lots > 0) reserve(gate, place, execution->leaves_lots);
-}
-
-/* 1 when the venue's number says that this was applied before. A new session counts from 1 again, so
- * the numbers are compared within the session that the execution names. */
-static int repeated(gate *gate, const exec_event *execution) {
-    if (!execution->session_sequence) return 0; /* made here */
-    if (execution->session != gate->session) gate->last_session_sequence = 0;
-    gate->session = execution->session;
-    if (execution->session_sequence <= gate->last_session_sequence) return 1;
-    gate->last_session_sequence = execution->session_sequence;
-    return 0;
-}
-
-void gate_execution(gate *gate, const exec_event *execution) {
-    gate->counter[RISK_EXECUTIONS]++;
-    if (repeated(gate, execution)) {
-        gate->counter[RISK_DUPLICATE_EXECUTIONS]++;
-        return;
-    }
-    if (execution->header.instrument >= gate->instrument_count) return; /* of the session, not of an order */
-    switch (execution->header.type) {
-    case EXEC_ACCEPTED: order_rests(gate, execution, 0); break;
-    case EXEC_FILL: fill(gate, execution); break;
-    case EXEC_BROKEN: fill_apply(gate, execution, -1); break;
-    case EXEC_CORRECTED: correct_apply(gate, execution); break;
-    case EXEC_ADJUSTED: adjust_apply(gate, execution); break;
-    case EXEC_HELD: gate->instrument[execution->header.instrument].held = 1; break;
-    case EXEC_RELEASED: gate->instrument[execution->header.instrument].held = 0; break;
-    case EXEC_CANCELED: cancel_apply(gate, execution); break;
-    case EXEC_REPLACED: replace_apply(gate, execution); break;
-    case EXEC_RESTATED: restate_apply(gate, execution); break;
-    case EXEC_REJECTED:
-    case EXEC_REFUSED:
-    case EXEC_REPLACE_REJECTED: order_close(gate, execution->order_id); break;
-    default: return;
-    }
-    gauges(gate);
-}
-
-void gate_roll(gate *gate) {
-    gate->cash_micros = -gate->net_value_micros;
-    gate->counter[RISK_BOUGHT_LOTS] = gate->counter[RISK_SOLD_LOTS] = 0;
-    gate->counter[RISK_ROLLS]++;
-    gauges(gate);
-}
-
-/* ---- the market -------------------------------------------------------------------------------- */
-
-static int is_print(uint8_t type) {
-    return type == NORM_EXECUTE || type == NORM_EXECUTE_PRICE || type == NORM_TRADE || type == NORM_CROSS;
-}
-
-/* Prices of before a gap, a silence or a new session say nothing of now. */
-static int breaks_market(uint8_t type) {
-    return type == NORM_GAP || type == NORM_SILENT || type == NORM_WHOLE || type == NORM_CLEAR;
-}
-
-void gate_market(gate *gate, const turn_plan *plan, const norm_event *event) {
-    uint8_t type = event->header.type;
-    if (event->header.instrument >= gate->instrument_count) {
-        if (breaks_market(type)) gate->market_epoch++;
-        return;
-    }
-    gate_instrument *state = &gate->instrument[event->header.instrument];
-    if (type == NORM_STATUS) state->trading_state = (uint32_t)event->order_ref;
-    if (type == NORM_OPERATIONAL && event->order_ref != STATE_UNKNOWN) state->operational_state = (uint32_t)event->order_ref;
-    if (event->header.flags & FLAG_STALE) { /* what was known of it is stale too, until it is heard of afresh */
-        if (state->reference_epoch) state->reference_epoch = GATE_REFERENCE_STALE;
-        return;
-    }
-    int64_t before = reference_price(state);
-    state->reference_time_ns = plan->now_ns;
-    state->reference_epoch = gate->market_epoch;
-    if (is_print(type) && event->price_ticks > 0) state->trade_price_ticks = event->price_ticks;
-    /* Not by FLAG_TOP: the top may have moved while events were stale. */
-    state->bid_price_ticks = event->bid_price_ticks;
-    state->ask_price_ticks = event->ask_price_ticks;
-    if (reference_price(state) == before) return;
-    if (state->position_lots || state->open_buy_lots || state->open_sell_lots) {
-        revalue(gate, event->header.instrument);
-        gauges(gate);
-    }
+int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, uint64_t order_id, cmd_event *command) {
+    REQUIRE(speakable(gate, intent));
+    gate_case c;
+    c.gate = gate;
+    c.plan = plan;
+    c.intent = intent;
+    c.order_id = order_id;
+    c.target = NULL;
+    c.forgiven = 0;
+    gate->now_ns = plan->now_ns;
+    if (intent->header.type == SIGNAL_CANCEL) return cancel_decide(gate, &c, command);
+    if (!case_open(&c)) return REJECT_CAPACITY;
+    int reason = judge_order(&c);
+    if (__builtin_expect(reason != REJECT_NONE, 0)) return refuse(gate, &c, reason);
+    intent_remember(gate, intent);
+    order_book(gate, &c);
+    command_fill(gate, plan, intent, order_id, command);
+    order_expect(gate, order_id + 1);
+    return REJECT_NONE;
 }

@@ -1,6 +1,7 @@
 /* retell.c: see include/retell.h. */
 #include "retell.h"
 #include "digest.h"
+#include "limit_copy.h"
 #include "ring_inline.h"
 #include <string.h>
 
@@ -86,7 +87,9 @@ static int turn_take(gate *gate, retold_risk *told, const turn_event *turn) {
     told->stopped = told->signal_end < end[2];
     uint64_t signal_end = told->stopped ? told->signal_end : end[2];
     if (!turn_given(told, signal_end)) return RETELL_HUNGRY;
+    if ((int64_t)told->plan.now_ns >= gate->limits->next_expiry_time_ns) limits_expire(gate->limits, told->plan.now_ns);
     if (stage_roll(told->roll_time_ns, told->plan.now_ns)) gate_roll(gate);
+    gate_begin(gate, &told->plan);
     for (; told->norm_next < end[0]; told->norm_next++)
         gate_market(gate, &told->plan, &told->norm[told->norm_next - told->norm_begin]);
     for (; told->exec_next < end[1]; told->exec_next++) gate_execution(gate, &told->exec[told->exec_next - told->exec_begin]);

@@ -44,7 +44,7 @@ static void limits_revert(risk_stage *risk, uint64_t now_ns) {
  * or not: until something is decided by it, nobody can tell when it came. 0 when it is not at hand. */
 static int limits_apply(risk_stage *risk, uint32_t version) {
     if ((uint32_t)risk->gate.limits->version == version) return 1;
-    const limits_header *other = risk->limits_copy[!risk->limits_in_force];
+    limits_header *other = risk->limits_copy[!risk->limits_in_force];
     if (!risk->limits_waiting) limits_take(risk); /* replay: nobody planned */
     if (!risk->limits_waiting || (uint32_t)other->version != version) {
         risk->stage.page->error = STAGE_ERROR_SEQUENCE;
@@ -206,6 +206,7 @@ int risk_turn(risk_stage *risk, const turn_plan *plan) {
     if (!limits_apply(risk, plan->limits_version) || drained(risk, plan) || !inputs_stand(risk, plan)) return 0;
     limits_revert(risk, plan->now_ns);
     if (stage_roll(risk->roll_time_ns, plan->now_ns)) gate_roll(&risk->gate);
+    gate_begin(&risk->gate, plan);
     risk->stage.page->counter[RISK_MODE] = plan->killed ? MODE_HALTED : plan->mode;
     market_drain(risk, plan);
     executions_drain(risk, plan);

@@ -74,8 +74,19 @@ static uint64_t orders_word(const gate *gate) {
         if (!gate->order_id[i]) continue;
         const gate_order *order = &gate->order[i];
         const uint64_t field[] = {gate->order_id[i], (uint64_t)order->leaves_lots, (uint64_t)order->filled_lots,
-                                  (uint64_t)order->instrument << 8 | order->side};
+                                  (uint64_t)order->instrument << 8 | order->side, (uint64_t)order->price_ticks, order->time_ns};
         sum += digest_bytes(0, field, sizeof field);
+    }
+    return sum;
+}
+
+/* What accounts and strategies hold, likewise. */
+static uint64_t cells_word(const gate *gate) {
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i <= gate->cell_mask; i++) {
+        const gate_cell *cell = &gate->cell[i];
+        const uint64_t field[] = {cell->key, (uint64_t)cell->position_lots, (uint64_t)cell->open_lots[0], (uint64_t)cell->open_lots[1]};
+        if (cell->key) sum += digest_bytes(0, field, sizeof field);
     }
     return sum;
 }
@@ -88,11 +99,12 @@ uint64_t state_risk(const risk_stage *risk) {
                               gate->limits->version,    (uint64_t)gate->cash_micros,
                               (uint64_t)gate->throttle_credit, gate->throttle_time_ns};
     uint64_t digest = digest_bytes(0, field, sizeof field);
-    digest = digest_bytes(digest, gate->gross_sum, sizeof gate->gross_sum);
-    digest = digest_bytes(digest, gate->net_sum, sizeof gate->net_sum);
+    digest = digest_bytes(digest, &gate->firm, sizeof gate->firm);
+    digest = digest_bytes(digest, &gate->venue, sizeof gate->venue);
+    digest = digest_bytes(digest, gate->scope, (GATE_STRATEGIES_MAX + GATE_ACCOUNTS_MAX) * sizeof *gate->scope);
     digest = digest_bytes(digest, gate->instrument, gate->instrument_count * sizeof *gate->instrument);
     digest = digest_bytes(digest, gate->intent, sizeof gate->intent);
-    return chain(digest, orders_word(gate));
+    return chain(chain(digest, orders_word(gate)), cells_word(gate));
 }
 
 /* ---- gateway ------------------------------------------------------------------------------------------ */

@@ -242,7 +242,7 @@ LIMITS: tuple[Limit, ...] = (
     _flag("no_day", "no order that rests", "time_in_force"),
     _flag("no_ioc", "no immediate-or-cancel order", "time_in_force"),
     _flag("no_self_trade", "no order that could meet one of ours", "self_trade"),
-    _flag("no_locked", "not while bid = offer", "locked"),
+    _flag("locked_allowed", "also while bid = offer", "locked"),
     _flag("outside_envelope", "this deployment may never touch it", "envelope", protected=True),
     # ---- the firm's own ----
     _firm("stale_after_ms", "ms", "age of a reference price", "stale_data", can_be_off=False, default=5000),

@@ -65,6 +65,7 @@ class GateOracle:
     approved: set[tuple[int, int, int, int, int]] = field(default_factory=set)
     tokens: Fraction | None = None
     tokens_at: int = 0
+    looked: tuple[Fraction, int] = (Fraction(0), 0)  # the bucket, as the last decision saw it
     session: int = 0
     last_number: int = 0
     overfills: int = 0
@@ -112,6 +113,8 @@ class GateOracle:
         instrument = intent["instrument"]
         if instrument >= len(self.entries) or intent["side"] > 1 or not NEW <= intent["type"] <= CANCEL:
             return int(lib.REJECT_INSTRUMENT)
+        if intent["strategy"] >= lib.GATE_STRATEGIES_MAX or intent["cause_input"] >= lib.GATE_INPUTS:
+            return int(lib.REJECT_DUPLICATE)
         if intent["type"] == CANCEL:
             target = self.orders.get(intent["target_order_id"])
             if target is None or target.instrument != instrument:
@@ -121,8 +124,8 @@ class GateOracle:
         if reason == lib.REJECT_NONE and not self.remember(intent):
             reason = lib.REJECT_DUPLICATE
         if reason == lib.REJECT_NONE:
-            assert self.tokens is not None
-            self.tokens -= 1
+            if self.engine["messages_per_second_max"] != lib.LIMIT_OFF:
+                self.tokens, self.tokens_at = self.looked[0] - 1, max(self.tokens_at, self.looked[1])
             wanted = self.wanted(intent)
             self.orders[order_id] = Order(instrument, intent["side"], wanted, intent["quantity_lots"] - wanted)
         return int(reason)
@@ -160,8 +163,10 @@ class GateOracle:
             return int(lib.REJECT_NO_REFERENCE)
         if market.fresh_at is None or now - market.fresh_at > self.engine["stale_after_ns"]:
             return int(lib.REJECT_STALE_DATA)
-        if market.bid and market.ask and market.bid >= market.ask:
+        if market.bid and market.ask and market.bid > market.ask:
             return int(lib.REJECT_CROSSED)
+        if market.bid and market.bid == market.ask:
+            return int(lib.REJECT_LOCKED)
         if not market.reference:
             return int(lib.REJECT_NO_REFERENCE)
         if not 0 < quantity <= limit["order_quantity_lots_max"]:
@@ -200,9 +205,11 @@ class GateOracle:
         rate = self.engine["messages_per_second_max"]
         if rate <= 0:
             return int(lib.REJECT_THROTTLE)
+        if rate == lib.LIMIT_OFF:
+            return int(lib.REJECT_NONE)
         grown = Fraction(rate) if self.tokens is None else self.tokens + Fraction((now - self.tokens_at) * rate, 10**9)
-        self.tokens, self.tokens_at = min(Fraction(rate), grown), now
-        return int(lib.REJECT_NONE) if self.tokens >= 1 else int(lib.REJECT_THROTTLE)
+        self.looked = (min(Fraction(rate), grown), now)
+        return int(lib.REJECT_NONE) if self.looked[0] >= 1 else int(lib.REJECT_THROTTLE)
 
     def remember(self, intent: dict[str, Any]) -> bool:
         """False when one at least as late, of the same strategy and input, was approved before."""
