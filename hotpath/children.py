@@ -40,6 +40,7 @@ class Child:
     started: float = 0.0  # monotonic seconds
     restarts: int = 0
     failures: int = 0  # in a row, none of them after SETTLED_SECONDS
+    restarted: list[float] = field(default_factory=list)  # monotonic seconds of each restart
     restart_at: float | None = None  # monotonic seconds; None: it runs
     left: bool = False  # it is dead and stays so
     rebuilds: bool = False  # the next one to start takes up its predecessor's state
@@ -69,8 +70,14 @@ class Child:
         delay = BACKOFF_SECONDS[min(self.failures, len(BACKOFF_SECONDS) - 1)]
         self.failures += 1
         self.restarts += 1
+        self.restarted.append(now)
         self.restart_at = now + delay
         return delay
+
+    def recent_restarts(self, window_seconds: float) -> int:
+        """Restarts within so long before now; 0: all of them."""
+        since = time.monotonic() - window_seconds if window_seconds else 0.0
+        return sum(each >= since for each in self.restarted)
 
     def said(self) -> str:
         """The end of what this process said of itself, on one line; empty when it said nothing."""

@@ -81,7 +81,8 @@ class EngineConfig(Section, frozen=True):
         "recover"  # a stage's process died: rebuild it from the journal, or end killed
     )
     opening: Literal["flat", "carry"] = "flat"  # carry: begin with what the last journaled run held at its end
-    restarts_max: WholeInt = 5  # of each process of the path, and of each strategy that may be
+    restarts_max: WholeInt = 5  # of each process of the path, and of each strategy that may be, within
+    restarts_window_s: WholeInt = 600  # so long; 0: over the whole run
     hang_ms: Milliseconds = 5000  # a process without a heartbeat for so long counts as hung
 
 

@@ -7,8 +7,9 @@ What it does when a process of the path dies:
     gateway alone       restarted with back-off; it recovers from its intent file and the venue's stream
     any other stage     with a journal: restarted with back-off; its successor makes its state again from what is
                         recorded (hotpath/recovery.py). Until it has, orders are only cancelled.
-                        Without a journal, with engine.on_crash = "end", after engine.restarts_max restarts, or when
-                        what was made again differs: the run ends killed: new orders stop, open orders are cancelled,
+                        Without a journal, with engine.on_crash = "end", after engine.restarts_max restarts within
+                        engine.restarts_window_s, or when what was made again differs:
+                        the run ends killed: new orders stop, open orders are cancelled,
                         the latch is set; where the gateway died with it, one is started again for the cancels alone
 
 Whatever else goes wrong while orders may leave (the machine starts no process, a disk is full) ends the run in the
@@ -424,9 +425,8 @@ class Supervisor:
             self._side_lost(child, f"the {child.name} {what}")
             return None
         what = f"process {child.name} {what}"
-        limit = self.spec.config.engine.restarts_max
         alone = child.stages == RESTARTABLE
-        if (alone or self._can_rebuild(child)) and child.restarts < limit:
+        if (alone or self._can_rebuild(child)) and not self._too_often(child):
             if not alone:
                 self._set_aside(child)
             elif (
@@ -434,12 +434,23 @@ class Supervisor:
             ):  # a venue without a memory of its own: the market is replayed
                 child.rebuilds, child.noticed_ns = self._can_rebuild(child), self._now_ns()
             delay = child.restart_later()
-            self.notices.append(f"{what}; restart {child.restarts} of {limit} in {delay:g} s")
+            self.notices.append(f"{what}; restart {self._count(child)} in {delay:g} s")
             return None
         if child.name in self._away:
             lib.control_cause(self.memory.control, lib.CAUSE_SUPERVISOR, lib.MODE_HALTED)
         self.kill(what, latch=True)
         return what
+
+    def _too_often(self, child: Child) -> bool:
+        """Whether it has had as many restarts as it may have within the window."""
+        engine = self.spec.config.engine
+        return child.recent_restarts(engine.restarts_window_s) >= engine.restarts_max
+
+    def _count(self, child: Child) -> str:
+        """Its restarts so far, and how many it may have."""
+        engine = self.spec.config.engine
+        window = f" within {engine.restarts_window_s} s" if engine.restarts_window_s else ""
+        return f"{child.recent_restarts(engine.restarts_window_s)} of {engine.restarts_max}{window}"
 
     # ---- stages that are made again ----------------------------------------------------------------
 
@@ -506,7 +517,7 @@ class Supervisor:
 
     def _given_up(self, child: Child) -> bool:
         """Whether a strategy has had its restarts: each cancels its orders and begins anew. Others have no limit."""
-        return bool(child.side and child.side.seat) and child.restarts >= self.spec.config.engine.restarts_max
+        return bool(child.side and child.side.seat) and self._too_often(child)
 
     def _outcome(self, reason: str, *, failed: bool = False) -> Outcome:
         restarts = {child.name: child.restarts for child in self.children.values() if child.restarts}

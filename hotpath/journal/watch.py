@@ -4,6 +4,7 @@ half a ring behind          positions are only reduced, until it is less than a 
 little room on its disk     positions are only reduced, or no new orders, until there is more
 killed, or hung             positions are only reduced, until its successor has caught up
 lapped where it observes    halted: the journal has a hole
+a turn without its record   halted: the ring of turn records was full, what follows cannot be made again
 the disk refused            halted, and the rings that waited for it wait no more; nor is it started again
 """
 
@@ -17,6 +18,7 @@ from hotpath.topology import Ring, side_segment
 
 BEHIND = 0.5  # of a ring
 CAUGHT_UP = 0.25
+AGAIN = "to trade on, start the engine again"
 
 
 class JournalWatch:
@@ -48,7 +50,12 @@ class JournalWatch:
         if lapped:
             self._halted = True
             self._set(lib.CAUSE_JOURNAL_LOST, lib.MODE_HALTED)
-            return f"the journal was lapped in {', '.join(lapped)}: halted, the recording has a hole"
+            return f"the journal was lapped in {', '.join(lapped)}: halted, the recording has a hole; {AGAIN}"
+        full = [ring.name for ring in self._rings if ring.name.endswith(".ctl") and self._found_full(ring)]
+        if full:
+            self._halted = True
+            self._set(lib.CAUSE_JOURNAL_LOST, lib.MODE_HALTED)
+            return f"turns found no room in {', '.join(full)}: halted, they cannot be made again; {AGAIN}"
         told = [self._look_at_lag(running), self._look_at_space()]
         self._apply()
         return "; ".join(filter(None, told))
@@ -83,6 +90,9 @@ class JournalWatch:
 
     def _set(self, cause: int, mode: int) -> None:
         lib.control_cause(self._memory.control, cause, mode)
+
+    def _found_full(self, ring: Ring) -> bool:
+        return int(self._memory.segments[ring.name].cast("ring_control *").full_count) > 0
 
     def _lag(self, ring: Ring) -> float:
         """How far the journal is behind, as a part of the ring."""

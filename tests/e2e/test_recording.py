@@ -296,6 +296,27 @@ def test_journal_that_falls_behind_tightens_and_catches_up(running: EngineProces
     assert any("half a ring behind" in notice for notice in running.report()["notices"])
 
 
+def test_turn_without_a_record_halts_until_the_engine_is_started_again(day: Path, tmp_path: Path, engine: str) -> None:
+    config = msgspec.structs.replace(
+        busy_config(engine={"name": engine, "state_dir": str(tmp_path), "hang_ms": 60_000}, rings={"ctl": 1024}),
+        feed=file_feed(day, pace="rate", rate_per_second=2000),
+    )
+    process = EngineProcess(config, tmp_path, "--arm", "--record", str(tmp_path / "recording"))
+    try:
+        process.wait_trading(fills=1)
+        os.kill(journal_pid(process), signal.SIGSTOP)
+        until(lambda: "turns found no room in" in process.errors(), "word of it")
+        os.kill(journal_pid(process), signal.SIGCONT)
+        stat = process.look()
+        assert stat is not None and stat.mode == "halted"
+        assert any(ring.full_count for name, ring in stat.rings.items() if name.endswith(".ctl"))
+        assert any(cause.startswith("record_") for cause in stat.mode_words), stat.mode_words
+        process.signal()
+        assert process.wait() == 0, process.errors()
+    finally:
+        process.close()
+
+
 def test_journal_that_was_killed_goes_on_where_it_was(unhurried: EngineProcess, tmp_path: Path) -> None:
     """Killed again and again: reduce only meanwhile, nothing missing at the end, and the run replays."""
     for _ in range(3):

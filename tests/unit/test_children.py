@@ -32,6 +32,18 @@ def child(folder: Path, *command: str) -> Child:
     return Child("child", list(command), folder / "child.log")
 
 
+def test_restarts_long_ago_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A death a day never adds up to too many; over the whole run (0) it does."""
+    now = [1000.0]
+    monkeypatch.setattr("hotpath.children.time.monotonic", lambda: now[0])
+    often = child(tmp_path)
+    for _ in range(4):
+        often.restart_later()
+        now[0] += 100.0
+    assert [often.recent_restarts(window) for window in (0, 99, 150, 250, 10_000)] == [4, 0, 1, 2, 4]
+    assert often.restarts == 4
+
+
 def test_code_of_the_current_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "typer.py").write_text("raise SystemExit('code of the current folder')")
     monkeypatch.chdir(tmp_path)
