@@ -28,10 +28,12 @@ from msgspec import Struct, field
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of, layout_hash
 from hotpath import intents
+from hotpath.config import Config
 from hotpath.engine import READ_NOTHING_MORE, EngineSpec, engine_memory
-from hotpath.errors import CaptureError
+from hotpath.errors import CaptureError, HotpathError
 from hotpath.journal import Journal
 from hotpath.journal.format import END_FILE
+from hotpath.ledger.carry import last_run
 from hotpath.limits import publish_copy
 from hotpath.limits_log import RING as CHANGES
 from hotpath.limits_log import LimitsHistory, first_limits, spans_of
@@ -40,6 +42,7 @@ from hotpath.stages import ProcessStages, intents_path
 from hotpath.states import kept_states, states_of
 from hotpath.topology import PROCESSES, STAGES, Place, Placement
 
+INTENTS_FILE = "intents"
 EXEC_INPUT = 1  # of the plans of signal and risk
 WAIT_SECONDS = 0.0001  # between two looks at what another process of the same replay has made
 Progress = Callable[[int, int], None]  # turns done, turns in all
@@ -350,10 +353,26 @@ def spec_of(recording: Recording, scratch: Path, *, name: str, topology: str) ->
     )
 
 
-def keep_intents(spec: EngineSpec, folder: Path) -> None:
-    """Put the run's intent file beside its recording; of the room for later frames nothing is written."""
-    with intents.read_intents(intents_path(spec.config)) as file:
+def keep_intents_of_cut_off(config: Config) -> None:
+    """Put the intent file beside the journal of the last run where that was cut off before it could: before the file
+    is rolled or set aside, so that explain and evidence can read it for ever. What cannot be read stays where it is."""
+    folder, path = last_run(config), intents_path(config)
+    if folder is None or (folder / INTENTS_FILE).exists() or not path.exists():
+        return
+    try:
+        day = Journal(folder).run.trading_day
+        with intents.read_intents(path) as file:
+            same = int(file.page()["trading_day"]) == day
+        if same:
+            keep_intents(config, folder)
+    except (HotpathError, OSError):  # the next run says what is wrong with either
+        return
+
+
+def keep_intents(config: Config, folder: Path) -> None:
+    """Put a run's intent file beside its recording; of the room for later frames nothing is written."""
+    with intents.read_intents(intents_path(config)) as file:
         used = intents.RECORDS_OFFSET + len(file.records()) * dtype_of("intent_record").itemsize
-        with (folder / "intents").open("wb") as copy:
+        with (folder / INTENTS_FILE).open("wb") as copy:
             copy.write(memoryview(file.mapping)[:used])
             copy.truncate(file.size)

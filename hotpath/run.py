@@ -14,7 +14,7 @@ from hotpath.errors import HotpathError
 from hotpath.history.sampler import RunSampler, runs_folder
 from hotpath.latch import clear_latch
 from hotpath.ledger.carry import open_with_last
-from hotpath.recordings import keep_intents
+from hotpath.recordings import keep_intents, keep_intents_of_cut_off
 from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
 from hotpath.scratch import reap_leftovers
@@ -72,6 +72,7 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
 
 def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[Outcome, RunReport]:
     """A run, by the process that has the engine's name."""
+    keep_intents_of_cut_off(config)
     spec = live_spec(config, journal=options.record is not None or config.journal.enabled)
     for note in (*spec.placement.notes, *intents_note(config)):
         print(f"note: {note}", file=sys.stderr)
@@ -128,7 +129,7 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
     finally:
         sampler.end()
     if supervisor.record is not None:
-        keep_intents(spec, supervisor.record)
+        keep_intents(config, supervisor.record)
         keep_states(states, supervisor.record)
     report = reports[0]
     if options.spin_seconds:

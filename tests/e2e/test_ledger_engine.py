@@ -21,7 +21,7 @@ from hotpath.errors import AdjustmentError
 from hotpath.journal import Journal
 from hotpath.ledger import Ledger, Marks
 from hotpath.ledger.adjustments import AdjustmentFile, adjustments_path, new_adjustment
-from hotpath.ledger.carry import carry, fold_journal, last_marks, last_run
+from hotpath.ledger.carry import carry, fold_journal, last_marks, last_run, runs_of
 from hotpath.reconcile.status import read_status as reconciled
 from hotpath.reconcile.status import status_path
 from hotpath.recordings import replay_recording
@@ -246,6 +246,9 @@ def test_everything_killed_at_once_goes_on_with_the_venues_position(
             folder = last_run(config)
             assert folder is not None
             journal = Journal(folder)
+            assert all((each / "intents").exists() for each in runs_of(config)[:-1]), (
+                "one that was cut off keeps its own"
+            )
             opening = journal.events("adjust")
             opening = opening[opening["id"] != 0]  # others hold an instrument
             told = dict(zip(opening["header"]["instrument"].tolist(), opening["quantity_lots"].tolist(), strict=True))
