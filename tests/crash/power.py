@@ -228,7 +228,7 @@ def journal_losses(work: Work, tally: Tally) -> None:
             if wrong:
                 tally.wrong.append(f"journal, step {step}, image {number}: {wrong}")
             shutil.rmtree(place)
-    work.say(f"{tally.counts['journal images']} images of a journal")
+        work.say(f"{tally.counts['journal images']} images of a journal")
 
 
 def intent_losses(work: Work, tally: Tally) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.crash.campaign import ENGINES, NAMES, run_campaign
+from tests.crash.plants import PLANTS, REPOSITORY, Plant, put
 
 ELSEWHERE = {ENGINES, "cuts"}  # whose samples are tests of their own
 LONG = {"stale"}
@@ -22,3 +23,10 @@ def test_sample_of_each_phase_holds(phase: str) -> None:
 @pytest.mark.parametrize("phase", sorted(LONG))
 def test_sample_of_a_long_phase_holds(phase: str) -> None:
     test_sample_of_each_phase_holds(phase)
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_planted_bug_still_has_its_place(plant: Plant) -> None:
+    """They are built and must be found in ``make crash``."""
+    text = (REPOSITORY / "ffi" / "src" / plant.source).read_text()
+    assert plant.name in put(text, plant)
