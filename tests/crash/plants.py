@@ -62,12 +62,15 @@ PLANTS = (
         "resend-unknown",
         "orders whose fate is not known yet are sent again",
         "gateway_reports.c",
-        "        memcpy(self->intents.page->session, self->session.name, 10);\n",
-        "        memcpy(self->intents.page->session, self->session.name, 10);\n"
-        "        for (uint32_t i = self->first_open; PLANTED && i < self->order_count; i++) {\n"
-        "            const intent_record *record = &self->intents.records[self->orders[i].record];\n"
-        "            session_queue(&self->session, record->frame, record->frame_length);\n"
-        "        }\n",
+        "    messages_drain(self, now_ns);\n}\n",
+        "    static int done;\n"
+        "    int begins = PLANTED && !done && self->session.state == SESSION_LOGGING_IN;\n"
+        "    for (uint32_t i = self->first_open; begins && i < self->order_count; i++) {\n"
+        "        const intent_record *record = &self->intents.records[self->orders[i].record];\n"
+        "        session_queue(&self->session, record->frame, record->frame_length);\n"
+        "    }\n"
+        "    done |= begins;\n"
+        "    messages_drain(self, now_ns);\n}\n",
         "gateway-calls",
     ),
     Plant(
