@@ -22,7 +22,18 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-Iffi/include", "-Iffi/src", "-pthread"]
 NOW = "-Wl,-z,now"  # symbols are bound at the start: no dynamic linker is stepped through
 RING = ["ring", "wait", "segment"]
-GATEWAY = ["clock", "digest", "gateway_reports", "histogram", "intent", "ouch", "ouch42", "ouch50"]
+GATEWAY = [
+    "clock",
+    "control",
+    "digest",
+    "gateway_kill",
+    "gateway_reports",
+    "histogram",
+    "intent",
+    "ouch",
+    "ouch42",
+    "ouch50",
+]
 GATEWAY += ["session", "soup", "stage", "venue"]  # gateway.c itself is a part of the program
 SOURCES = {"ring_step": RING, "intent_step": [*RING, *GATEWAY], "journal_step": [*RING, "journal"]}
 RING_ACTS = ("publish", "release", "copy")
@@ -36,7 +47,9 @@ def compile_steps(program: str, folder: Path) -> Path:
     target = folder / program
     sources = [str(Path(__file__).with_name(f"{program}.c")), *(f"ffi/src/{name}.c" for name in SOURCES[program])]
     command = ["gcc", *FLAGS, NOW, *sources, "-o", str(target), "-lm", "-lrt"]
-    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=120, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, timeout=120, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{program} cannot be built (SOURCES above says of what): {done.stderr[-1500:]}")
     return target
 
 
