@@ -14,6 +14,7 @@ import typer
 
 from hotpath.errors import HotpathError
 from hotpath.journal_cli import app as journal_app
+from hotpath.registry.cli import registrar
 from hotpath.replay_cli import replay
 
 app = typer.Typer(
@@ -128,6 +129,7 @@ def stage(
 
 
 app.command()(replay)
+app.command()(registrar)
 
 
 @app.command()

@@ -9,6 +9,7 @@
               positions may soon only be reduced
     snapshots restart: a dead stage is then made again        when they are ready
               from an older one, or from the beginning
+    registrar restart: candidates wait in the inbox           around the stages
     tap       restart: what it did not read is counted lost   around the stages
     ingress   restart: silent meanwhile, so books are stale;  when they are ready
               every sender must begin a new session
@@ -73,6 +74,8 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
     if record is not None and spec.config.journal.snapshot_s and not spec.lockstep:
         keeper = ("hotpath.snapshots", str(run_path), str(record))
         table.append(SideProcess("snapshots", keeper, "restart", around=False))
+    if spec.config.registry.enabled and not spec.lockstep:
+        table.append(SideProcess("registrar", ("hotpath.registry.process", str(run_path)), "restart", around=True))
     if spec.tap:
         table.append(
             SideProcess("tap", ("hotpath.tap", str(run_path)), "restart", around=True, page=side_segment("tap"))

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -66,27 +67,36 @@ int sandbox_limit(uint64_t memory_bytes, uint32_t cpu_seconds, uint32_t descript
      LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |              \
      LANDLOCK_ACCESS_FS_MAKE_SYM)
 
-static int allow_reading(int ruleset, const char *folder) {
-    int beneath = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (beneath < 0) return -1;
-    struct landlock_path_beneath_attr rule = {
-        .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR, .parent_fd = beneath};
-    long failed = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+static int allow_reading(int ruleset, const char *path) {
+    int beneath = open(path, O_PATH | O_CLOEXEC);
+    if (beneath < 0) return 0; /* it is not there: nothing to allow */
+    struct stat about;
+    int failed = fstat(beneath, &about);
+    uint64_t rights = LANDLOCK_ACCESS_FS_READ_FILE | (S_ISDIR(about.st_mode) ? LANDLOCK_ACCESS_FS_READ_DIR : 0);
+    struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = beneath};
+    if (!failed) failed = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
     close(beneath);
-    return (int)failed;
+    return failed;
 }
 
-int sandbox_files(const char *folder) {
+static int restrict_files(const char *const *paths, uint32_t count) {
     if (!sandbox_landlock_version()) return SANDBOX_MISSING;
-    if (!alone()) return SANDBOX_THREADS;
     struct landlock_ruleset_attr attributes = {.handled_access_fs = FILES_ALL};
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
     if (ruleset < 0) return SANDBOX_REFUSED;
-    int failed = allow_reading(ruleset, folder) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-                 syscall(SYS_landlock_restrict_self, ruleset, 0);
+    int failed = 0;
+    for (uint32_t i = 0; i < count && !failed; i++) failed = allow_reading(ruleset, paths[i]);
+    failed = failed || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_landlock_restrict_self, ruleset, 0);
     close(ruleset);
     return failed ? SANDBOX_REFUSED : SANDBOX_OK;
 }
+
+int sandbox_files(const char *const *paths, uint32_t count) {
+    if (!alone()) return SANDBOX_THREADS;
+    return restrict_files(paths, count);
+}
+
+int sandbox_files_narrow(const char *folder) { return restrict_files(&folder, 1); }
 
 /* ---- system calls ------------------------------------------------------------------------------- */
 

@@ -23,10 +23,10 @@ FORMAT = 1
 VERSION_DIGITS = 32
 MANIFEST_BYTES_MAX = 1 << 20
 
-ModelName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-ColumnName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Digits = Annotated[str, Meta(pattern=r"^[0-9a-f]{8,64}$")]
+ModelName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}\Z")]
+ColumnName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Digits = Annotated[str, Meta(pattern=r"^[0-9a-f]{8,64}\Z")]
 Text = Annotated[str, Meta(max_length=400)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Ops = Literal[
@@ -98,6 +98,7 @@ class State(Table, frozen=True):
     """What the model carries from sample to sample, one set for each instrument."""
 
     floats: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
+    carried: dict[str, str] = field(default_factory=dict)  # graph input: the graph output with its next value
     meaning: Text = ""  # two versions whose state means the same bear the same text
     on_swap: Literal["reset", "carry"] = "reset"
 
@@ -189,7 +190,7 @@ class Manifest(Table, frozen=True, kw_only=True):
     metrics: dict[str, float | None] = field(default_factory=dict)
     latency: Latency | None = None
     tolerance: Tolerance = field(default_factory=Tolerance)
-    fallback: Annotated[str, Meta(pattern=r"^(flat|previous|[0-9a-f]{32})$")] = "previous"  # when it fails on the path
+    fallback: Annotated[str, Meta(pattern=r"^(flat|previous|[0-9a-f]{32})\Z")] = "previous"  # when it fails on the path
     signer: Signer | None = None
     notes: Annotated[str, Meta(max_length=4000)] = ""
 
@@ -239,6 +240,8 @@ def check_manifest(manifest: Manifest, *, where: str) -> None:
         refuse("policy.score.output", f"{score.output}: the model has {len(manifest.outputs)} outputs")
     if not score.scale:
         refuse("policy.score.scale", "is 0: every score would be")
+    if bool(manifest.state.floats) != bool(manifest.state.carried):
+        refuse("state.carried", "names what is carried exactly where state.floats is above 0")
     if manifest.state.on_swap == "carry" and not (manifest.state.floats and manifest.state.meaning):
         refuse("state.on_swap", '"carry" needs a state, and a meaning that the other version shares')
     if manifest.policy.order_lots > manifest.policy.position_lots * 2:

@@ -252,6 +252,11 @@ def evaluate(
     _report(msgspec.to_builtins(evaluation), "\n".join([f"{run}: out of sample", *lines]), json=json)
 
 
+from hotlab.registry_cli import register  # noqa: E402  # after the verbs of the day's work, in whose order help lists them
+
+register(app)
+
+
 # ---- what the verbs share --------------------------------------------------------------------------
 
 

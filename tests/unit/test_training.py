@@ -59,7 +59,7 @@ def test_export_loads_and_agrees_with_who_trained_it(name: str, task: str) -> No
     scores = model.predict(rows)
     assert np.abs(scores).max() <= 1
     assert np.corrcoef(scores, move)[0, 1] > LEAST
-    assert model.importance[5] == 0 and model.importance[:2].sum() > 0.5
+    assert model.importance[5] == 0 and model.importance[:2].sum() > 0.4
 
 
 @pytest.mark.parametrize(("name", "task"), FAMILIES)
