@@ -151,11 +151,27 @@ static void park(duty *duty) {
     wait_park(duty->bell, duty->park_ns);
 }
 
+/* The next event's own intent, if it makes one: where it is written, and the cell of its name. */
+static void expect_intent(const duty *duty) {
+    const signal_stage *signal = duty->signal;
+    const ring_writer *intents = &signal->signal;
+    signal_event next;
+    next.header.cause_sequence = signal->norm.next;
+    next.header.cause_input = INPUT_NORM;
+    next.strategy = signal->config.strategy_id;
+    next.account = signal->config.account;
+    next.strategy_epoch = signal->config.strategy_epoch;
+    next.leg = 0;
+    gateway_expect(duty->gateway, &next);
+    prefetch_lines(ring_slot(intents->slots, intents->next, intents->mask, intents->slot_shift), sizeof next);
+}
+
 /* Not at once, and not often: a burst is not kept waiting, and what the feed needs stays near too. */
 static void rehearse(duty *duty) {
     if (!duty->rehearsal || duty->idle_turns < REHEARSAL_FIRST || duty->seen.now_ns < duty->rehearsal_time_ns) return;
     duty->rehearsal_time_ns = duty->seen.now_ns + REHEARSAL_INTERVAL_NS;
     rehearsal_run(duty->rehearsal, duty->risk, duty->gateway);
+    if (duty->signal && duty->gateway) expect_intent(duty);
 }
 
 static void idle(duty *duty) {
