@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 C_FILES      := $(wildcard ffi/src/*.c ffi/src/*.h ffi/include/*.h)
 PYTHON_ROOMS := $(wildcard ffi hotpath control/hotctl research/hotlab bench tests)
 
-.PHONY: help setup build demo test soak faults crash fuzz bench latency profile scale peers lint fmt clean host-check
+.PHONY: help setup build demo test soak faults crash drill fuzz bench latency profile scale peers lint fmt clean host-check
 
 help: ## this list
 	@echo "hotpath: a shared-memory, low-latency co-process engine for trading"
@@ -66,6 +66,9 @@ faults: build ## every misbehaviour of the venue simulator, 100 times each, agai
 
 crash: build ## 2,000 kills and more (SEED=1 KILLS=2000), cut lines, torn and full disks, judged by the venue's wire and ledger
 	python -m tests.crash.campaign --seed $(or $(SEED),1) --kills $(or $(KILLS),2000) $(CRASH_ARGS)
+
+drill: build ## kills under load with processes in any state and a venue that does not read; then 2,000 that are timed
+	PYTHONPATH=.:control python -m tests.drill $(DRILL_ARGS)
 
 fuzz: build ## ten million mutated packets through each thing that reads bytes from outside, under sanitizers
 	python -m tests.fuzz $(FUZZ_ARGS)

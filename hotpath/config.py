@@ -262,6 +262,7 @@ class LeasesConfig(Section, frozen=True):
     supervisor_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 5000
     control_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 10_000  # of the control process, where one runs
     hold_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 500  # that all must be well before a lease's mode is lifted
+    stale_hold_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 50  # that books must be whole before `feed_stale` is
 
 
 class CoprocessConfig(Section, frozen=True):

@@ -22,6 +22,7 @@ from ffi import ffi, lib
 from hotpath import host
 from hotpath.control.paths import drop_path
 from hotpath.errors import HotpathError
+from hotpath.latch import latch_path, read_latch, set_latch
 from hotpath.run_file import read_run_file
 from hotpath.stages import ProcessStages
 from hotpath.states import note_states
@@ -66,6 +67,7 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = (), succes
     host.freeze_garbage()
     _announce(stages, lib.STAGE_READY)
     result = lib.DUTY_SLICE_OVER
+    parent = os.getppid()
     dropped = drop_path(spec.config) if "gateway" in place.stages and not spec.lockstep else None
     while result == lib.DUTY_SLICE_OVER and not _told_to_stop:
         result = stages.run(SLICE_NS)
@@ -73,7 +75,7 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = (), succes
             lib.control_kill(stages.duty.control)  # the supervisor latches it, when it can
     failed = result == lib.DUTY_FAILED
     if _told_to_stop:  # nobody coordinates this end
-        _leave_killed(stages)
+        _leave_killed(stages, orphaned=os.getppid() != parent)
     if not failed:
         note_states(stages)
     _announce(stages, lib.STAGE_FAILED if failed else lib.STAGE_STOPPED)
@@ -91,9 +93,22 @@ def _succeed(stages: ProcessStages, succession: Succession) -> None:
     rebuild_stages(stages, past, phases)
 
 
-def _leave_killed(stages: ProcessStages) -> None:
-    """No new order may follow; what is open is cancelled, and the venue is heard confirming it."""
-    lib.control_kill(stages.duty.control)
+def _leave_killed(stages: ProcessStages, *, orphaned: bool) -> None:
+    """No new order may follow; what is open is cancelled, and the venue is heard confirming it.
+
+    Where the supervisor is gone, a kill by anybody else is latched here: nobody else is left to do it.
+    """
+    control = stages.duty.control
+    stood = bool(lib.control_killed(control)) and control.armed_epoch > 0
+    own = int(lib.control_kill(control))
+    _cancel_all(stages)
+    if orphaned and stages.gateway != ffi.NULL and (stood or control.kill_epoch != own):
+        latch = latch_path(stages.spec.config)
+        if read_latch(latch) is None:
+            set_latch(latch, reason="another process stored the word and said nothing", epoch=int(control.kill_epoch))
+
+
+def _cancel_all(stages: ProcessStages) -> None:
     for _ in range(LEAVE_SLICES):
         result = stages.run(SLICE_NS)
         if stages.gateway == ffi.NULL or result == lib.DUTY_FAILED:

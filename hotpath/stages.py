@@ -549,6 +549,7 @@ class ProcessStages:
             leases.stage[STAGES.index(stage)] = self.segment(f"stage.{stage}", lib.SEGMENT_STAGE).cast("stage_page *")
         leases.stage_ns = config.stage_ms * MILLISECOND_NS
         leases.hold_ns = config.hold_ms * MILLISECOND_NS
+        leases.stale_hold_ns = config.stale_hold_ms * MILLISECOND_NS
         if "gateway" in here:
             leases.beat_ns[lib.BEAT_SUPERVISOR] = config.supervisor_ms * MILLISECOND_NS
             leases.beat_ns[lib.BEAT_CONTROL] = config.control_ms * MILLISECOND_NS

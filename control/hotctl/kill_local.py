@@ -195,6 +195,7 @@ class Kill:
         import time
 
         self.stored_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self.cpu_ns = time.process_time_ns()
         self.time_ns = int(time_ns.value)
         self.escalated = ""
         self.latched = False
@@ -429,6 +430,7 @@ def summary(kill: Kill, code: int, trouble: str) -> dict[str, Any]:
         "escalated": kill.escalated,
         "trouble": trouble,
         "stored_monotonic_ns": kill.stored_ns,
+        "stored_cpu_ns": kill.cpu_ns,
         "exit_code": code,
     }
 

@@ -19,6 +19,7 @@ typedef struct {
     uint64_t stage_ns;       /* the leases; 0: none */
     uint64_t beat_ns[BEATS_MAX]; /* by enum beat; 0: this process does not watch it */
     uint64_t hold_ns;
+    uint64_t stale_hold_ns;  /* of CAUSE_FEED_STALE: a gap that is closed again is no lost process */
     uint64_t slept_ns;       /* between two loops: longer is sleep; 0: nobody looks */
     uint64_t lax_since_ns[CAUSES_MAX];
 } leases;

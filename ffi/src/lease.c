@@ -34,7 +34,8 @@ void leases_keep(leases *self, uint64_t now_ns) {
     }
     if (self->feed) {
         uint64_t stale = __atomic_load_n(&self->feed->counter[FEED_STALE], __ATOMIC_RELAXED);
-        condition(self, CAUSE_FEED_STALE, stale ? MODE_REDUCE_ONLY : MODE_NORMAL, now_ns);
+        control_condition(self->control, CAUSE_FEED_STALE, stale ? MODE_REDUCE_ONLY : MODE_NORMAL, now_ns, self->stale_hold_ns,
+                          &self->lax_since_ns[CAUSE_FEED_STALE]);
     }
     if (self->slept_ns) condition(self, CAUSE_SLEPT, MODE_NORMAL, now_ns);
 }

@@ -136,7 +136,7 @@ CAUSES = (
         "books are stale: a gap, silence, a snapshot under way",
         ("reduce_only",),
         "condition",
-        "leases.hold_ms",
+        "leases.stale_hold_ms",
         "gateway's process",
         "itself",
     ),

@@ -65,6 +65,7 @@ def leases() -> ffi.CData:
     keep = (ffi.new("control_page *"), ffi.new("stage_page *"), ffi.new("stage_page *"))
     made.control, made.stage[lib.STAGE_RISK], made.feed = keep
     made.stage_ns, made.hold_ns, made.slept_ns = 1000 * MS, 500 * MS, 1000 * MS
+    made.stale_hold_ns = 50 * MS
     made.beat_ns[lib.BEAT_SUPERVISOR] = 5000 * MS
     KEPT.append(keep)
     return made
@@ -104,5 +105,5 @@ def test_stale_books_and_sleep_tighten_for_their_hold(leases: ffi.CData) -> None
     assert modes(leases, 100) == {"feed_stale": "reduce_only", "slept": "cancel_only"}
     leases.feed.counter[lib.FEED_STALE] = 0
     assert modes(leases, 599) == {"feed_stale": "reduce_only", "slept": "cancel_only"}
-    assert modes(leases, 600) == {"feed_stale": "reduce_only"}
-    assert modes(leases, 1099) == {}
+    assert modes(leases, 600) == {"feed_stale": "reduce_only"}, "whole since 599"
+    assert modes(leases, 649) == {}

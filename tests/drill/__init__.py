@@ -1,0 +1,1 @@
+"""Kills under load, with every process in any state: ``make drill``."""
