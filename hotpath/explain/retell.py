@@ -357,10 +357,10 @@ def limit_row(row: Any, price_text: Any) -> LimitRow:
     value, threshold = int(row.value), int(row.threshold)
     return LimitRow(
         name=name,
-        asks=ASKS[name],
+        asks=ASKS.get(name, name.replace("_", " ")),
         value=value,
         threshold=threshold,
-        unit=UNIT_WORDS[unit],
+        unit=UNIT_WORDS.get(unit, unit.replace("_", " ")),
         relation=enum_names("gate_relation")[row.relation].removeprefix("RELATION_").lower().replace("_", " "),
         value_text=number_text(value, unit, enum, price_text),
         threshold_text=number_text(threshold, unit, enum, price_text),
