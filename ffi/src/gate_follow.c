@@ -1,4 +1,5 @@
 /* gate_follow.c: what executions, the market and the day make of what the gate keeps. See include/gate.h. */
+#include "gate.h"
 #include "gate_keep_inline.h"
 #include "prefetch_inline.h"
 #include <string.h>
