@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 C_FILES      := $(wildcard ffi/src/*.c ffi/src/*.h ffi/include/*.h)
 PYTHON_ROOMS := $(wildcard ffi hotpath control/hotctl research/hotlab bench tests)
 
-.PHONY: help setup build demo test soak faults crash drill fuzz bench latency profile scale peers lint fmt clean host-check
+.PHONY: help setup build demo test soak faults crash drill fuzz bench latency profile scale peers lint fmt clean host-check mutants
 
 help: ## this list
 	@echo "hotpath: a shared-memory, low-latency co-process engine for trading"
@@ -60,6 +60,9 @@ test: build ## every test but the long ones
 
 soak: build ## the long versions of the tests
 	python -m pytest -m soak $(PYTEST_ARGS)
+
+mutants: build ## bugs planted in each check of the risk gate, one at a time: which of them do the tests catch?
+	python -m tests.mutants $(MUTANTS_ARGS)
 
 faults: build ## every misbehaviour of the venue simulator, 100 times each, against real engines
 	python -m tests.faults $(FAULTS_ARGS)

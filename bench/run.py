@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Shown
 
-from bench import book, coprocess, durability, flat_out, journal, kernel, path, ring, strategies, tap, wire
+from bench import book, coprocess, durability, flat_out, gate, journal, kernel, path, ring, strategies, tap, wire
 from bench.harness import BenchError, Finding, Options, Size, default_options, fingerprint, write_records
 
 Bench = Callable[[Options], Finding]
@@ -24,6 +24,7 @@ BENCHES: dict[str, Bench] = {
     "ring": ring.run,
     "kernel": kernel.run,
     "book": book.run,
+    "gate": gate.run,
     "path_fused": path.run_fused,
     "path_open_orders": path.run_open_orders,
     "path_one_core": path.run_one_core,

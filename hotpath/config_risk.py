@@ -19,7 +19,7 @@ Span = Annotated[int, Meta(ge=0, le=604_800_000)]  # milliseconds
 Ratio = Annotated[float, Meta(ge=0, le=1e9)]
 
 
-class ScopeRisk(Section, frozen=True, kw_only=True):
+class ConductRisk(Section, frozen=True, kw_only=True):
     """Limits that every scope may have."""
 
     killed: bool | None = None
@@ -30,15 +30,7 @@ class ScopeRisk(Section, frozen=True, kw_only=True):
     replaces_per_second_max: WholeInt | None = None
     cancels_per_second_max: WholeInt | None = None
     messages_per_second_max: WholeInt | None = None
-    cancels_reserved: WholeInt | None = None
     open_orders_max: WholeInt | None = None
-    gross_value_currency_max: Money | None = None
-    net_value_currency_max: Money | None = None
-    credit_currency_max: Money | None = None
-    day_value_currency_max: Money | None = None
-    day_lots_max: WholeInt | None = None
-    day_loss_currency_max: Money | None = None
-    day_drawdown_currency_max: Money | None = None
     messages_per_fill_max: Ratio | None = None
     messages_free: WholeInt | None = None
     executions_max: WholeInt | None = None
@@ -48,10 +40,29 @@ class ScopeRisk(Section, frozen=True, kw_only=True):
     breaker_cooldown_ms: Span | None = None
 
 
+class VenueRisk(ConductRisk, frozen=True, kw_only=True):
+    """[risk.venue]: of the session that orders go to."""
+
+    cancels_reserved: WholeInt | None = None
+
+
+class ScopeRisk(ConductRisk, frozen=True, kw_only=True):
+    """Limits of whoever holds positions."""
+
+    gross_value_currency_max: Money | None = None
+    net_value_currency_max: Money | None = None
+    credit_currency_max: Money | None = None
+    day_value_currency_max: Money | None = None
+    day_lots_max: WholeInt | None = None
+    day_loss_currency_max: Money | None = None
+    day_drawdown_currency_max: Money | None = None
+
+
 class TraderRisk(ScopeRisk, frozen=True, kw_only=True):
     """[risk.any_account], [risk.any_strategy], [risk.accounts.N], [risk.strategies.N]."""
 
     position_lots_max: WholeInt | None = None  # in any one instrument
+    cancels_reserved: WholeInt | None = None
 
 
 class FirmRisk(ScopeRisk, frozen=True, kw_only=True):
@@ -69,6 +80,7 @@ class FirmRisk(ScopeRisk, frozen=True, kw_only=True):
 class InstrumentRiskOverride(ScopeRisk, frozen=True, kw_only=True):
     """[risk.instruments.SYMBOL]: the limits that differ from [risk.defaults]."""
 
+    cancels_reserved: WholeInt | None = None
     position_lots_max: WholeInt | None = None
     order_quantity_lots_max: WholeInt | None = None
     order_value_currency_max: Money | None = None
@@ -124,7 +136,7 @@ class RiskConfig(Section, frozen=True):
     require_trading_state: bool = True  # no order before the venue has said that the instrument trades
     trading_hours: bool = False  # none outside the hours of the engine's calendar
     firm: FirmRisk = field(default_factory=FirmRisk)
-    venue: ScopeRisk | None = None
+    venue: VenueRisk | None = None
     any_account: TraderRisk = field(default_factory=TraderRisk)
     any_strategy: TraderRisk = field(default_factory=TraderRisk)
     accounts: dict[Annotated[str, Meta(pattern=r"^\d{1,5}$")], TraderRisk] = field(default_factory=dict)

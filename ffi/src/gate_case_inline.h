@@ -112,26 +112,38 @@ static inline int case_open(gate_case *c) {
     return 1;
 }
 
-/* How an order stands to what each scope holds; `target` and `lots` are known by now. */
+static inline void case_weigh_scope(gate_case *c, case_scope *scope) {
+    scope->is_exit = c->lots > 0 && c->lots <= reducible(c, scope->position_lots, scope->open_lots);
+    int64_t buy = scope->open_lots[SIDE_BUY], sell = scope->open_lots[SIDE_SELL];
+    int64_t before = worst_lots(scope->position_lots, buy, sell);
+    if (c->intent->side == SIDE_BUY) buy = add(buy, c->added_lots);
+    else sell = add(sell, c->added_lots);
+    scope->raises = worst_lots(scope->position_lots, buy, sell) > before;
+}
+
+#define GROUPS_WEIGHED (GROUP_SWITCHES | GROUP_EXPOSURE | GROUP_DAY | GROUP_LOSS)
+
+/* How an order stands to what each scope holds; `target` and `lots` are known by now. The firm holds in an instrument
+ * what the instrument tells; who has no limits that ask is not weighed. */
 static inline void case_weigh(gate_case *c) {
     const gate_instrument *state = c->state;
-    const gate_cell *cell[2] = {&c->gate->cell[c->account_index], &c->gate->cell[c->strategy_index]};
-    case_holding(c, SCOPE_FIRM, state->position_lots, state->open_buy_lots, state->open_sell_lots, state->gross_value_micros);
-    case_holding(c, SCOPE_INSTRUMENT, state->position_lots, state->open_buy_lots, state->open_sell_lots, state->gross_value_micros);
-    for (uint32_t i = 0; i < 2; i++) /* a free place holds nothing */
-        case_holding(c, SCOPE_ACCOUNT + i, cell[i]->position_lots, cell[i]->open_lots[0], cell[i]->open_lots[1], cell[i]->gross_value_micros);
+    const uint32_t index[2] = {c->account_index, c->strategy_index};
     c->added_lots = larger(0, add(c->lots, -target_leaves(c)));
     c->value_micros = value_of(c->entry, c->intent->price_ticks, c->lots);
     c->added_micros = larger(0, add(c->value_micros, c->target ? -c->target->value_micros : 0));
-    for (uint32_t kind = SCOPE_FIRM; kind < SCOPE_KINDS; kind++) {
-        case_scope *scope = &c->scope[kind];
-        if (kind == SCOPE_VENUE) continue;
-        scope->is_exit = c->lots > 0 && c->lots <= reducible(c, scope->position_lots, scope->open_lots);
-        int64_t buy = scope->open_lots[SIDE_BUY], sell = scope->open_lots[SIDE_SELL];
-        int64_t before = worst_lots(scope->position_lots, buy, sell);
-        if (c->intent->side == SIDE_BUY) buy = add(buy, c->added_lots);
-        else sell = add(sell, c->added_lots);
-        scope->raises = worst_lots(scope->position_lots, buy, sell) > before;
+    case_holding(c, SCOPE_INSTRUMENT, state->position_lots, state->open_buy_lots, state->open_sell_lots, state->gross_value_micros);
+    case_weigh_scope(c, &c->scope[SCOPE_INSTRUMENT]);
+    if (c->scope[SCOPE_FIRM].limits->active & GROUPS_WEIGHED || c->scope[SCOPE_VENUE].limits) {
+        case_holding(c, SCOPE_FIRM, state->position_lots, state->open_buy_lots, state->open_sell_lots, state->gross_value_micros);
+        c->scope[SCOPE_FIRM].is_exit = c->scope[SCOPE_INSTRUMENT].is_exit;
+        c->scope[SCOPE_FIRM].raises = c->scope[SCOPE_INSTRUMENT].raises;
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        case_scope *scope = &c->scope[SCOPE_ACCOUNT + i];
+        if (!(scope->limits->active & GROUPS_WEIGHED)) continue;
+        const gate_cell *cell = &c->gate->cell[index[i]]; /* a free place holds nothing */
+        case_holding(c, SCOPE_ACCOUNT + i, cell->position_lots, cell->open_lots[0], cell->open_lots[1], cell->gross_value_micros);
+        case_weigh_scope(c, scope);
     }
 }
 

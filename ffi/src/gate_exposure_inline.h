@@ -9,7 +9,7 @@
 /* Of the instrument over everybody, and of the firm: what an order without limits of its own is held to. */
 static inline int judge_exposure(gate_case *c) {
     const gate_instrument *state = c->state;
-    int is_buy = c->intent->side == SIDE_BUY;
+    int is_buy = c->intent->side == SIDE_BUY, is_exit = (int)c->scope[SCOPE_INSTRUMENT].is_exit;
     int64_t position = state->position_lots, buy = state->open_buy_lots, sell = state->open_sell_lots;
     int64_t worst_now = worst_lots(position, buy, sell), most = c->limits->position_lots_max;
     if (__builtin_add_overflow(is_buy ? buy : sell, c->lots, is_buy ? &buy : &sell)) {
@@ -17,17 +17,17 @@ static inline int judge_exposure(gate_case *c) {
         return REJECT_NONE;
     }
     __int128 reach = is_buy ? (__int128)position + buy : (__int128)sell - position;
-    JUDGE(c, SCOPE_INSTRUMENT, REJECT_POSITION, UNIT_LOTS, RELATION_AT_MOST, saturate(reach), most, reach > most);
-    if ((c->limits->flags & LIMIT_NO_SHORT) && !is_buy)
-        JUDGE(c, SCOPE_INSTRUMENT, REJECT_NO_SHORT, UNIT_LOTS, RELATION_AT_MOST, saturate(reach), 0, reach > 0);
+    JUDGE(c, SCOPE_INSTRUMENT, REJECT_POSITION, UNIT_LOTS, RELATION_AT_MOST, saturate(reach), most, reach > most && !is_exit);
+    if ((c->limits->flags & LIMIT_NO_SHORT) && !is_buy) /* a sale that is no exit could end short */
+        JUDGE(c, SCOPE_INSTRUMENT, REJECT_NO_SHORT, UNIT_LOTS, RELATION_AT_MOST, saturate(reach), 0, !is_exit);
     most = c->limits->envelope_lots_max;
-    if (most != LIMIT_OFF && !c->scope[SCOPE_INSTRUMENT].is_exit)
+    if (most != LIMIT_OFF && !is_exit)
         JUDGE(c, SCOPE_INSTRUMENT, REJECT_ENVELOPE, UNIT_LOTS, RELATION_AT_MOST, saturate(reach), most, reach > most);
     int64_t worst = worst_lots(position, buy, sell);
     int64_t gross = value_of(c->entry, c->reference_ticks, worst);
     __int128 sum = sum_of(c->gate->firm.gross_sum) - state->gross_value_micros + gross;
     most = c->header->firm.gross_value_micros_max;
-    if (worst <= worst_now) { /* it does not raise the worst case: the way back stays open */
+    if (worst <= worst_now || is_exit) { /* it does not raise the worst case: the way back stays open */
         PASS_OVER(c, SCOPE_FIRM, REJECT_GROSS_VALUE, UNIT_MICROS, RELATION_AT_MOST, saturate(sum), most);
         return REJECT_NONE;
     }

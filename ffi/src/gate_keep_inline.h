@@ -43,31 +43,41 @@ static inline void scope_rearm(gate_scope *scope, uint64_t epoch) {
 
 static inline gate_cell *cell_at(const gate *gate, uint32_t index) { return index ? &gate->cell[index - 1] : NULL; }
 
+/* Its worst case, after open orders changed: what is held, and so profit, stays as it was. */
+static inline void cell_regross(gate *gate, gate_cell *cell, const instrument_entry *entry, int64_t price) {
+    int64_t gross = value_of(entry, price, worst_lots(cell->position_lots, cell->open_lots[SIDE_BUY], cell->open_lots[SIDE_SELL]));
+    sum_add(gate->scope[cell->scope].gross_sum, cell->gross_value_micros, gross);
+    cell->gross_value_micros = gross;
+}
+
 static inline void cell_revalue(gate *gate, gate_cell *cell, const instrument_entry *entry, int64_t price) {
     gate_scope *scope = &gate->scope[cell->scope];
-    int64_t gross = value_of(entry, price, worst_lots(cell->position_lots, cell->open_lots[SIDE_BUY], cell->open_lots[SIDE_SELL]));
     int64_t net = value_of(entry, price, cell->position_lots);
-    sum_add(scope->gross_sum, cell->gross_value_micros, gross);
     sum_add(scope->net_sum, cell->net_value_micros, net);
-    cell->gross_value_micros = gross;
     cell->net_value_micros = net;
+    cell_regross(gate, cell, entry, price);
     scope_mark(scope);
 }
 
 /* ---- the instrument ------------------------------------------------------------------------------------ */
 
+/* The worst case of an instrument in the sums, after its open orders changed. */
+static inline void regross(gate *gate, uint32_t instrument, int64_t price) {
+    gate_instrument *state = &gate->instrument[instrument];
+    int64_t gross = value_of(&gate->entry[instrument], price, worst_lots(state->position_lots, state->open_buy_lots, state->open_sell_lots));
+    gate->gross_value_micros = sum_add(gate->firm.gross_sum, state->gross_value_micros, gross);
+    state->gross_value_micros = gross;
+    sum_store(state->scope.gross_sum, gross);
+}
+
 /* Keep the sums over instruments in step with this one, at a price that may be new. */
 static inline void revalue(gate *gate, uint32_t instrument) {
     gate_instrument *state = &gate->instrument[instrument];
-    const instrument_entry *entry = &gate->entry[instrument];
     int64_t price = reference_price(state);
-    int64_t gross = value_of(entry, price, worst_lots(state->position_lots, state->open_buy_lots, state->open_sell_lots));
-    int64_t net = value_of(entry, price, state->position_lots);
-    gate->gross_value_micros = sum_add(gate->firm.gross_sum, state->gross_value_micros, gross);
+    int64_t net = value_of(&gate->entry[instrument], price, state->position_lots);
+    regross(gate, instrument, price);
     gate->net_value_micros = sum_add(gate->firm.net_sum, state->net_value_micros, net);
-    state->gross_value_micros = gross;
     state->net_value_micros = net;
-    sum_store(state->scope.gross_sum, gross);
     sum_store(state->scope.net_sum, net);
     gate->firm.cash_micros = gate->cash_micros;
     scope_mark(&gate->firm);
@@ -114,7 +124,7 @@ static inline void cell_reserve(gate *gate, uint32_t index, const gate_order *or
     if (!cell) return;
     cell->open_lots[order->side] = add(cell->open_lots[order->side], lots - order->leaves_lots);
     scope_reserve(&gate->scope[cell->scope], order, lots, micros);
-    cell_revalue(gate, cell, &gate->entry[order->instrument], price);
+    cell_regross(gate, cell, &gate->entry[order->instrument], price);
 }
 
 /* Set what an order reserves; at 0 or less it is closed, and its place is another's. */
@@ -137,7 +147,7 @@ static inline void reserve(gate *gate, uint64_t place, int64_t leaves_lots) {
         heap_remove(gate, &state->top[order->side], order->node);
         order_remove(gate, place);
     }
-    revalue(gate, instrument);
+    regross(gate, instrument, price);
 }
 
 /* Field by field: the compiler would build a whole structure aside and copy it with a slow string instruction. */

@@ -12,11 +12,11 @@ static inline int judge_form(gate_case *c) {
         JUDGE(c, SCOPE_INSTRUMENT, REJECT_QUANTITY, UNIT_LOTS, RELATION_AT_MOST, lots, limits->order_quantity_lots_max, 1);
     else
         JUDGE(c, SCOPE_INSTRUMENT, REJECT_QUANTITY, UNIT_LOTS, RELATION_AT_MOST, lots, limits->order_quantity_lots_max, 0);
-    JUDGE(c, SCOPE_INSTRUMENT, REJECT_PRICE, UNIT_TICKS, RELATION_MULTIPLE, price, step, price <= 0 || step <= 0 || price % step);
+    JUDGE(c, SCOPE_INSTRUMENT, REJECT_PRICE, UNIT_TICKS, RELATION_MULTIPLE, price, step, price < 1 || step < 1 || price % step);
     uint64_t flags = limits->flags;
     if (flags & LIMIT_ROUND_LOTS) {
         int64_t round = c->entry->round_lot_lots;
-        JUDGE(c, SCOPE_INSTRUMENT, REJECT_ROUND_LOT, UNIT_LOTS, RELATION_MULTIPLE, lots, round, round <= 0 || lots % round);
+        JUDGE(c, SCOPE_INSTRUMENT, REJECT_ROUND_LOT, UNIT_LOTS, RELATION_MULTIPLE, lots, round, round < 1 || lots % round);
     }
     if (flags & (LIMIT_NO_DAY | LIMIT_NO_IOC)) {
         int refused = (intent->time_in_force == TIF_DAY && flags & LIMIT_NO_DAY) || (intent->time_in_force == TIF_IOC && flags & LIMIT_NO_IOC);

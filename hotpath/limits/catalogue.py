@@ -82,6 +82,8 @@ class Limit:
 LARGER_IS_STRICTER = frozenset({"cancels_reserved", "cooldown_ms", "duplicate_window_ms", "safe_ms"})
 EVERY = SCOPES
 TRADERS = ("firm", "venue", "account", "strategy", "instrument")
+HOLDERS = ("firm", "account", "strategy", "instrument")  # an engine has one venue: what it owes there is the firm's
+SENDERS = ("venue", "account", "strategy", "instrument")
 HELD = ("account", "strategy")  # positions in any one instrument; the instrument's own limit is over all of them
 
 
@@ -130,7 +132,15 @@ LIMITS: tuple[Limit, ...] = (
         "cancels_per_second_max", "cancels/s", "a strategy's own cancels: the same; protective ones pass", "cancel_rate"
     ),
     _scope("messages_per_second_max", "messages/s", "orders, replaces and cancels together", "message_rate"),
-    _scope("cancels_reserved", "messages", "of that bucket, for cancels alone", "", can_be_off=False, default=0),
+    _scope(
+        "cancels_reserved",
+        "messages",
+        "of that bucket, for cancels alone",
+        "",
+        can_be_off=False,
+        default=0,
+        scopes=SENDERS,
+    ),
     _scope("open_orders_max", "orders", "orders open at one time", "open_orders"),
     # ---- exposure ----
     _scope(
@@ -140,18 +150,33 @@ LIMITS: tuple[Limit, ...] = (
         "scope_position",
         scopes=HELD,
     ),
-    _scope("gross_value_currency_max", "currency", "sum of |worst-case positions| at reference prices", "gross_value"),
+    _scope(
+        "gross_value_currency_max",
+        "currency",
+        "sum of |worst-case positions| at reference prices",
+        "gross_value",
+        scopes=HOLDERS,
+    ),
     _scope(
         "net_value_currency_max",
         "currency",
         "|sum of positions| at reference, one side's open orders filled",
         "net_value",
+        scopes=HOLDERS,
     ),
-    _scope("credit_currency_max", "currency", "paid over received, with every open buy filled", "credit"),
-    _scope("day_value_currency_max", "currency", "traded today, and open", "day_value"),
-    _scope("day_lots_max", "lots", "traded today, and open", "day_quantity"),
-    _scope("day_loss_currency_max", "currency", "marked to market; latched until re-armed", "day_loss"),
-    _scope("day_drawdown_currency_max", "currency", "from the day's best; latched until re-armed", "drawdown"),
+    _scope(
+        "credit_currency_max", "currency", "paid over received, with every open buy filled", "credit", scopes=HOLDERS
+    ),
+    _scope("day_value_currency_max", "currency", "traded today, and open", "day_value", scopes=HOLDERS),
+    _scope("day_lots_max", "lots", "traded today, and open", "day_quantity", scopes=HOLDERS),
+    _scope("day_loss_currency_max", "currency", "marked to market; latched until re-armed", "day_loss", scopes=HOLDERS),
+    _scope(
+        "day_drawdown_currency_max",
+        "currency",
+        "from the day's best; latched until re-armed",
+        "drawdown",
+        scopes=HOLDERS,
+    ),
     # ---- conduct ----
     _scope(
         "messages_per_fill_max",

@@ -14,6 +14,7 @@ import msgspec
 
 from ffi import ffi, lib
 from hotpath.config_risk import RiskConfig
+from hotpath.errors import ConfigError
 from hotpath.limits.copy import LimitsCopy
 from hotpath.segments import HEADER_SIZE, Segment
 
@@ -36,6 +37,8 @@ def configured(risk: RiskConfig, symbols: list[str]) -> LimitsCopy:
     copy = LimitsCopy(symbols)
     _set_all(copy, "firm", risk.firm)
     for name in ("gross_value_currency_max", "open_orders_max", "messages_per_second_max", "stale_after_ms"):
+        if getattr(risk.firm, name, None) is not None:
+            raise ConfigError(f"risk.firm.{name}: the firm's is risk.{name}", next_step="move it up into [risk]")
         copy.set(f"firm.{name}", getattr(risk, name))
     _set_all(copy, "any_account", risk.any_account)
     _set_all(copy, "any_strategy", risk.any_strategy)

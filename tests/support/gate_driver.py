@@ -12,16 +12,20 @@ from tests.support.stages import ENGINE_LIMITS, INSTRUMENT_LIMITS, ORIGIN_NS, Li
 class DrivenGate:
     """A gate with limits of its own. `now_ns`, `mode` and `killed` are those of the next turn's plan."""
 
-    def __init__(self, *, count: int = 2, orders_max: int = 64, now_ns: int = ORIGIN_NS, **entry: Any) -> None:
+    def __init__(
+        self, *, count: int = 2, orders_max: int = 64, now_ns: int = ORIGIN_NS, kernel: Any = lib, **entry: Any
+    ) -> None:
+        """`kernel`: whose gate; tests of the tests give one that was damaged on purpose."""
+        self.kernel = kernel
         self.count = count
         self.orders_max = orders_max
         self.entries = instruments(count, **entry)
         self.limits = Limits(count)
         self.page = ffi.new("stage_page *")
-        size = lib.gate_bytes(count, orders_max)
+        size = kernel.gate_bytes(count, orders_max)
         self.memory = Memory(size, dirty=True)
         self.gate = ffi.new("gate *")
-        assert lib.gate_init(self.gate, self.memory.pointer, size, count, orders_max) == 1
+        assert kernel.gate_init(self.gate, self.memory.pointer, size, count, orders_max) == 1
         self.gate.entry = self.entries
         self.gate.counter = self.page.counter
         self.plan = ffi.new("turn_plan *", {"now_ns": now_ns})
@@ -45,14 +49,14 @@ class DrivenGate:
         fill_event(self.intent, fields)
         rows = self.measure(order_id)
         foretold = next((row.reason for row in rows if row.outcome == lib.OUTCOME_REFUSES), lib.REJECT_NONE)
-        reason = int(lib.gate_check(self.gate, self.plan, self.intent, order_id, self.command))
+        reason = int(self.kernel.gate_check(self.gate, self.plan, self.intent, order_id, self.command))
         assert foretold == reason, [(row.reason, row.value, row.threshold, row.outcome) for row in rows]
         return reason
 
     def measure(self, order_id: int) -> list[Any]:
         """What each check has before it for the intent as it stands."""
         rows = ffi.new("gate_measured[]", lib.GATE_MEASURES_MAX)
-        return [rows[i] for i in range(lib.gate_measure(self.gate, self.plan, self.intent, order_id, rows))]
+        return [rows[i] for i in range(self.kernel.gate_measure(self.gate, self.plan, self.intent, order_id, rows))]
 
     def send(self, kind: int = lib.SIGNAL_NEW, **fields: Any) -> tuple[int, int]:
         """An intent, sensible where `fields` does not say otherwise: (order id, reason)."""
@@ -72,13 +76,13 @@ class DrivenGate:
     def execution(self, kind: int, order_id: int, **fields: Any) -> None:
         """One execution event."""
         fill_event(self.exec, {"type": kind, "order_id": order_id, "instrument": 0} | fields)
-        lib.gate_execution(self.gate, self.exec)
+        self.kernel.gate_execution(self.gate, self.exec)
 
     def market(self, kind: int = lib.NORM_ADD, *, instrument: int = 0, **fields: Any) -> None:
         """One market event; by default a book of 9,990 to 10,010."""
         event = {"bid_price_ticks": 9_990, "ask_price_ticks": 10_010, "flags": lib.FLAG_TOP} | fields
         fill_event(self.norm, {"type": kind, "instrument": instrument} | event)
-        lib.gate_market(self.gate, self.plan, self.norm)
+        self.kernel.gate_market(self.gate, self.plan, self.norm)
 
     def counter(self, index: int) -> int:
         return int(self.page.counter[index])
