@@ -5,6 +5,7 @@ from __future__ import annotations
 from hotpath.doctor.findings import Check, Verdict
 from hotpath.doctor.machine import UNLIMITED, Machine
 from hotpath.doctor.needs import Needs
+from hotpath.registry.walls import missing_walls
 
 WAITING_PERCENT_MAX = 5.0  # of a minute in which some process waited for a processor
 
@@ -94,7 +95,22 @@ def pressure(machine: Machine, needs: Needs) -> Verdict:
     )
 
 
+def walls(_machine: Machine, _needs: Needs) -> Verdict:
+    """Whether a model from outside can be tried where it does no harm."""
+    lacking = missing_walls()
+    if not lacking:
+        return Verdict("ok", "Landlock and seccomp: candidates of the registry are confined")
+    return Verdict(
+        "warn",
+        f"no {' and no '.join(lacking)}",
+        "this kernel was built or started without them, or a container filters them",
+        "the registrar refuses every model",
+        advice="[registry] require_sandbox = false goes without; do so only for models of your own",
+    )
+
+
 CHECKS: tuple[tuple[str, Check], ...] = (
+    ("model sandbox", walls),
     ("real-time priority", priority),
     ("real-time throttling", throttling),
     ("open files", descriptors),

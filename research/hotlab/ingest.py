@@ -177,13 +177,19 @@ def _instruments(table: npt.NDArray[Any]) -> list[InstrumentRecord]:
 
 
 def _market_gaps(events: Events, sequences: npt.NDArray[np.uint64]) -> Iterator[Gap]:
-    """What the feed itself said was missing."""
-    words = {int(lib.NORM_GAP): "messages of the feed were lost", int(lib.NORM_SILENT): "the venue fell silent"}
-    kinds = events["header"]["type"]
-    for row in np.flatnonzero(np.isin(kinds, list(words))).tolist():
+    """What the feed itself said was lost: for good, of one instrument's book, or not whole again by the end.
+
+    What came after all, by retransmission or on the other line, is no gap.
+    """
+    header = events["header"]
+    whole = np.flatnonzero(header["type"] == lib.NORM_WHOLE)
+    for row in np.flatnonzero(header["type"] == lib.NORM_GAP).tolist():
+        mended = len(whole) and whole[-1] > row
+        if mended and not events["reference"][row] and header["instrument"][row] == NO_INSTRUMENT:
+            continue
         lost = int(events["quantity_lots"][row])
-        count = f" ({lost:,})" if kinds[row] == lib.NORM_GAP and lost > 0 else ""
-        yield Gap(int(sequences[row]), words[int(kinds[row])] + count)
+        count = f" ({lost:,})" if lost > 0 else ""
+        yield Gap(int(sequences[row]), f"messages of the feed were lost{count}")
 
 
 # ---- journals --------------------------------------------------------------------------------------

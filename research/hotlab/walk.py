@@ -26,7 +26,7 @@ Doubles = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
 CONFIDENCE = 0.95
-RESAMPLES = 400
+RESAMPLES = 300
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ MAY_IMPORT = {
 NOT_IN_A_STAGE = (
     "grpc", "google.protobuf", "asyncio", "sqlite3", "psycopg", "sqlalchemy", "matplotlib", "plotly", "typer", "click",
     "rich", "textual", "torch", "sklearn", "lightgbm", "xgboost", "pandas", "zmq", "psutil",
+    "pyarrow", "onnx", "skl2onnx", "onnxmltools", "cryptography", "hotlab", "hotctl", "hotpath.registry",
 )  # fmt: skip
 
 

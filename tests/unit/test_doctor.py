@@ -152,7 +152,8 @@ def test_good_machine_has_nothing_to_mend(tmp_path: Path) -> None:
 def test_bad_machine_is_told_everything_with_what_mends_it(tmp_path: Path) -> None:
     found = by_name(look(bad_machine(tmp_path), NEEDS))
     fine = {name for name, finding in found.items() if finding.level == "ok"}
-    assert fine == {"processors: count", "memory: huge pages, shared"}
+    # the model sandbox is asked of the kernel that runs, not of the machine that is described
+    assert fine - {"kernel: model sandbox"} == {"processors: count", "memory: huge pages, shared"}
     assert {name for name, finding in found.items() if finding.level == "bad"} == {
         "memory: shared memory",
         "memory: available",
