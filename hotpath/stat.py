@@ -9,18 +9,22 @@ engine may be running, stopped or dead; rates are differences between two snapsh
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ffi import ffi, lib
 from ffi.dtypes import counter_names, enum_names
 from hotpath import histograms, segments
+from hotpath.alerts import AlertStat, alerts_of
 from hotpath.control.causes import active_causes
 from hotpath.errors import SegmentMismatchError, SegmentMissingError
+from hotpath.market_stat import InstrumentStat, LimitStat, MarketView
 from hotpath.seat_stat import SeatStat, SeatsView
 from hotpath.segments import Segment
 from hotpath.topology import (
@@ -85,6 +89,7 @@ UNUSED_PACKETS = (
     "packets_wrong_answer",
     "packets_left",
 )
+RECENT_SECONDS = 1.0  # that the recent spans of a hop go back, at least
 SIDES = ("journal", "tap", "ingress", "reconcile")
 SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
 
@@ -122,6 +127,9 @@ class HopStat(Struct, frozen=True):
     p999_ns: int
     max_ns: int
     budget_ns: int | None  # of the p99
+    recent_count: int = 0  # of the last second or two, while somebody looks; 0: nothing, or this is the first look
+    recent_p50_ns: int = 0
+    recent_p99_ns: int = 0
 
     @property
     def within_budget(self) -> bool | None:
@@ -196,6 +204,12 @@ class EngineStat(Struct, frozen=True):
     sides: dict[str, StageStat] = {}  # the processes beside the path that this run has: SIDES
     journal: JournalStat | None = None  # None: this run keeps none
     kill: KillStat | None = None  # None: it is armed
+    market: list[InstrumentStat] = []  # those that we hold or quote first, then those that moved last
+    positions_known: bool = False  # of every execution since the run began: else positions and open orders are not told
+    limits: list[LimitStat] = []
+    limits_version: int = 0
+    switches: dict[str, str] = {}  # scopes that people switched off, as "instrument.GOOG": "killed"
+    alerts: list[AlertStat] = []  # worst first
 
     def counter(self, stage: str, name: str) -> int:
         """A counter by its name, 0 when the stage has not been seen."""
@@ -257,6 +271,8 @@ class EngineView:
         self._pages = {stage: self._attach(page_segment(stage), lib.SEGMENT_STAGE) for stage in STAGES}
         self._hops = {stage: self._attach(hops_segment(stage), lib.SEGMENT_HISTOGRAMS) for stage in STAGES}
         self._seats = SeatsView(engine)
+        self._market = MarketView(engine)
+        self._past: deque[tuple[float, dict[str, histograms.Histogram]]] = deque()  # hops as they stood, by time
         self._sides = self._attach_all({side: side_segment(side) for side in SIDES}, lib.SEGMENT_STAGE)
         # The largest table there is; this engine may have been configured without some of it.
         table = ring_table(paper=True, journal=True, tap=True, ingress=True)
@@ -294,6 +310,7 @@ class EngineView:
         """Unmap everything."""
         cursors = [cursor for readers in self._cursors.values() for cursor in readers.values()]
         self._seats.close()
+        self._market.close()
         for segment in [
             self._control,
             self._clock,
@@ -318,6 +335,10 @@ class EngineView:
             latch=ffi.string(page.latch_path).decode(errors="replace"),
         )
 
+    def follow(self) -> None:
+        """Take the new executions: whoever wants to know positions for as long as a run lasts calls it often enough."""
+        self._market.follow()
+
     def snapshot(self) -> EngineStat:
         """One look. Each counter is right; while the engine runs, two of them are not of the same instant."""
         clock = self._clock.cast("clock_page *")
@@ -331,7 +352,8 @@ class EngineView:
         rings = {name: self._ring(name) for name in self._rings}
         sides = {side: self._page(side, page, now_ns) for side, page in self._sides.items()}
         strictest = max(int(word) for word in control["cause"])
-        return EngineStat(
+        market = self._market.look(stages["risk"].counters)
+        stat = EngineStat(
             engine=self.engine,
             state=self._state(stages),
             topology={1: "fused", 2: "paired", 4: "split"}.get(processes, "mixed"),
@@ -345,13 +367,19 @@ class EngineView:
             mode_words=words,
             instruments=self._instruments.info.capacity,
             stages=stages,
-            hops={hop: self._hop(hop, processes) for hop in hop_names().values()},
+            hops=self._all_hops(processes),
             rings=rings,
             seats=self._seats.snapshot(),
             kill=self._kill() if killed else None,
             sides=sides,
             journal=_journal_stat(sides["journal"].counters, rings, now_ns) if "journal" in sides else None,
+            market=market.instruments,
+            positions_known=market.known,
+            limits=market.limits,
+            limits_version=market.limits_version,
+            switches=market.switches,
         )
+        return replace(stat, alerts=alerts_of(stat))
 
     def _state(self, stages: dict[str, StageStat]) -> str:
         if any(stage.alive for stage in stages.values()):
@@ -393,8 +421,24 @@ class EngineView:
         sources = [segment.view("histogram", count=count)[index : index + 1] for segment in self._hops.values()]
         return histograms.merge([source for source in sources if source["total_count"][0]], hop)
 
-    def _hop(self, hop: str, processes: int) -> HopStat:
-        merged = self.hop_histogram(hop)
+    def _all_hops(self, processes: int) -> dict[str, HopStat]:
+        """Every hop, with what was recorded since a look of a second ago."""
+        now = time.monotonic()
+        merged = {hop: self.hop_histogram(hop) for hop in hop_names().values()}
+        while len(self._past) > 1 and now - self._past[1][0] >= RECENT_SECONDS:
+            self._past.popleft()
+        before = self._past[0][1] if self._past else merged
+        if not self._past or now - self._past[-1][0] >= RECENT_SECONDS:
+            self._past.append((now, merged))
+        return {hop: self._hop(hop, processes, each, before[hop]) for hop, each in merged.items()}
+
+    def _hop(self, hop: str, processes: int, merged: histograms.Histogram, before: histograms.Histogram) -> HopStat:
+        try:
+            recent = histograms.difference(merged, before) if merged is not before else None
+        except ValueError:  # a stage was made again, and its histogram with it
+            recent = None
+        if recent is not None and not int(recent["total_count"][0]):
+            recent = None
         return HopStat(
             count=int(merged["total_count"][0]),
             p50_ns=histograms.value_at(merged, 50.0),
@@ -402,6 +446,9 @@ class EngineView:
             p999_ns=histograms.value_at(merged, 99.9),
             max_ns=int(merged["value_max"][0]),
             budget_ns=PATH_BUDGET_NS.get(processes) if hop == "order_path" else HOP_BUDGET_NS.get(hop),
+            recent_count=int(recent["total_count"][0]) if recent is not None else 0,
+            recent_p50_ns=histograms.value_at(recent, 50.0) if recent is not None else 0,
+            recent_p99_ns=histograms.value_at(recent, 99.0) if recent is not None else 0,
         )
 
     def _ring(self, name: str) -> RingStat:

@@ -14,6 +14,8 @@ from hotctl.protocol import FILES, FOLDER, RELEASED, SOURCE, generate, message_t
 from hotctl.server.roles import LEAST_ROLE, Role
 from hotctl.server.snapshot import from_wire, to_wire
 from hotctl.v1 import snapshot_pb2
+from hotpath.alerts import AlertStat
+from hotpath.market_stat import InstrumentStat, LimitStat
 from hotpath.stat import EngineStat, HopStat, JournalStat, ReaderStat, RestartStat, RingStat, StageStat
 
 
@@ -77,6 +79,9 @@ def compare(struct: type[msgspec.Struct], message: Any) -> None:
             if isinstance(entry, type) and issubclass(entry, msgspec.Struct):
                 compare(entry, value.message_type)
             continue
+        if get_origin(hint) is list:
+            assert field.is_repeated, f"{message.full_name}.{name} is a list"
+            hint = get_args(hint)[0]
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             compare(hint, field.message_type)
 
@@ -93,6 +98,9 @@ def test_snapshot_comes_back_as_it_went() -> None:
         stages={"risk": stage}, hops={"feed": HopStat(1, 2, 3, 4, 5, None), "risk": HopStat(1, 2, 3, 4, 5, 0)},
         rings={"norm": RingStat("feed", 8, 9, 0, {"risk": ReaderStat("gating", 1, 0)})},
         journal=JournalStat("none", 1, None, 2, 3, 4, 0.5, "norm", 0, 5, "low"),
+        market=[InstrumentStat("B", *range(12)), InstrumentStat("A", *range(12))], positions_known=True,
+        limits=[LimitStat("firm.a", None, 1.5, "lots"), LimitStat("firm.b", 0.0, 2.0, "lots")], limits_version=3,
+        switches={"instrument.A": "killed"}, alerts=[AlertStat("alarm", "feed", "why")],
     )  # fmt: skip
     assert from_wire(snapshot_pb2.Snapshot.FromString(to_wire(stat).SerializeToString())) == stat
 

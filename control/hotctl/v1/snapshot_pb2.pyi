@@ -1,13 +1,13 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Snapshot(_message.Message):
-    __slots__ = ("engine", "state", "topology", "run_epoch", "time_ns", "clock", "clock_frequency_hz", "killed", "kill_epoch", "mode", "mode_words", "instruments", "stages", "hops", "rings", "seats", "sides", "journal", "kill")
+    __slots__ = ("engine", "state", "topology", "run_epoch", "time_ns", "clock", "clock_frequency_hz", "killed", "kill_epoch", "mode", "mode_words", "instruments", "stages", "hops", "rings", "seats", "sides", "journal", "kill", "market", "positions_known", "limits", "limits_version", "switches", "alerts")
     class ModeWordsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,13 @@ class Snapshot(_message.Message):
         key: str
         value: StageStat
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[StageStat, _Mapping]] = ...) -> None: ...
+    class SwitchesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +76,12 @@ class Snapshot(_message.Message):
     SIDES_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_FIELD_NUMBER: _ClassVar[int]
     KILL_FIELD_NUMBER: _ClassVar[int]
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_KNOWN_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SWITCHES_FIELD_NUMBER: _ClassVar[int]
+    ALERTS_FIELD_NUMBER: _ClassVar[int]
     engine: str
     state: str
     topology: str
@@ -88,7 +101,65 @@ class Snapshot(_message.Message):
     sides: _containers.MessageMap[str, StageStat]
     journal: JournalStat
     kill: KillStat
-    def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., topology: _Optional[str] = ..., run_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., clock: _Optional[str] = ..., clock_frequency_hz: _Optional[int] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., mode: _Optional[str] = ..., mode_words: _Optional[_Mapping[str, str]] = ..., instruments: _Optional[int] = ..., stages: _Optional[_Mapping[str, StageStat]] = ..., hops: _Optional[_Mapping[str, HopStat]] = ..., rings: _Optional[_Mapping[str, RingStat]] = ..., seats: _Optional[_Mapping[str, SeatStat]] = ..., sides: _Optional[_Mapping[str, StageStat]] = ..., journal: _Optional[_Union[JournalStat, _Mapping]] = ..., kill: _Optional[_Union[KillStat, _Mapping]] = ...) -> None: ...
+    market: _containers.RepeatedCompositeFieldContainer[InstrumentStat]
+    positions_known: bool
+    limits: _containers.RepeatedCompositeFieldContainer[LimitStat]
+    limits_version: int
+    switches: _containers.ScalarMap[str, str]
+    alerts: _containers.RepeatedCompositeFieldContainer[AlertStat]
+    def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., topology: _Optional[str] = ..., run_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., clock: _Optional[str] = ..., clock_frequency_hz: _Optional[int] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., mode: _Optional[str] = ..., mode_words: _Optional[_Mapping[str, str]] = ..., instruments: _Optional[int] = ..., stages: _Optional[_Mapping[str, StageStat]] = ..., hops: _Optional[_Mapping[str, HopStat]] = ..., rings: _Optional[_Mapping[str, RingStat]] = ..., seats: _Optional[_Mapping[str, SeatStat]] = ..., sides: _Optional[_Mapping[str, StageStat]] = ..., journal: _Optional[_Union[JournalStat, _Mapping]] = ..., kill: _Optional[_Union[KillStat, _Mapping]] = ..., market: _Optional[_Iterable[_Union[InstrumentStat, _Mapping]]] = ..., positions_known: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[LimitStat, _Mapping]]] = ..., limits_version: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ..., alerts: _Optional[_Iterable[_Union[AlertStat, _Mapping]]] = ...) -> None: ...
+
+class InstrumentStat(_message.Message):
+    __slots__ = ("symbol", "tick_value_micros", "bid_price_ticks", "bid_lots", "ask_price_ticks", "ask_lots", "position_lots", "position_lots_max", "realised_micros", "unrealised_micros", "open_orders", "open_buy_lots", "open_sell_lots")
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    TICK_VALUE_MICROS_FIELD_NUMBER: _ClassVar[int]
+    BID_PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    BID_LOTS_FIELD_NUMBER: _ClassVar[int]
+    ASK_PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    ASK_LOTS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_LOTS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_LOTS_MAX_FIELD_NUMBER: _ClassVar[int]
+    REALISED_MICROS_FIELD_NUMBER: _ClassVar[int]
+    UNREALISED_MICROS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_ORDERS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_BUY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_SELL_LOTS_FIELD_NUMBER: _ClassVar[int]
+    symbol: str
+    tick_value_micros: int
+    bid_price_ticks: int
+    bid_lots: int
+    ask_price_ticks: int
+    ask_lots: int
+    position_lots: int
+    position_lots_max: int
+    realised_micros: int
+    unrealised_micros: int
+    open_orders: int
+    open_buy_lots: int
+    open_sell_lots: int
+    def __init__(self, symbol: _Optional[str] = ..., tick_value_micros: _Optional[int] = ..., bid_price_ticks: _Optional[int] = ..., bid_lots: _Optional[int] = ..., ask_price_ticks: _Optional[int] = ..., ask_lots: _Optional[int] = ..., position_lots: _Optional[int] = ..., position_lots_max: _Optional[int] = ..., realised_micros: _Optional[int] = ..., unrealised_micros: _Optional[int] = ..., open_orders: _Optional[int] = ..., open_buy_lots: _Optional[int] = ..., open_sell_lots: _Optional[int] = ...) -> None: ...
+
+class LimitStat(_message.Message):
+    __slots__ = ("name", "used", "limit", "unit")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    used: float
+    limit: float
+    unit: str
+    def __init__(self, name: _Optional[str] = ..., used: _Optional[float] = ..., limit: _Optional[float] = ..., unit: _Optional[str] = ...) -> None: ...
+
+class AlertStat(_message.Message):
+    __slots__ = ("level", "about", "text")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    level: str
+    about: str
+    text: str
+    def __init__(self, level: _Optional[str] = ..., about: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class KillStat(_message.Message):
     __slots__ = ("epoch", "effective", "in_flight_bytes", "orders_found", "orders_open", "latch")
@@ -157,20 +228,26 @@ class StageStat(_message.Message):
     def __init__(self, state: _Optional[str] = ..., pid: _Optional[int] = ..., cpu: _Optional[int] = ..., alive: _Optional[bool] = ..., heartbeat_age_ns: _Optional[int] = ..., turns: _Optional[int] = ..., idle_turns: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., error: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., restart: _Optional[_Union[RestartStat, _Mapping]] = ...) -> None: ...
 
 class HopStat(_message.Message):
-    __slots__ = ("count", "p50_ns", "p99_ns", "p999_ns", "max_ns", "budget_ns")
+    __slots__ = ("count", "p50_ns", "p99_ns", "p999_ns", "max_ns", "budget_ns", "recent_count", "recent_p50_ns", "recent_p99_ns")
     COUNT_FIELD_NUMBER: _ClassVar[int]
     P50_NS_FIELD_NUMBER: _ClassVar[int]
     P99_NS_FIELD_NUMBER: _ClassVar[int]
     P999_NS_FIELD_NUMBER: _ClassVar[int]
     MAX_NS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    RECENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RECENT_P50_NS_FIELD_NUMBER: _ClassVar[int]
+    RECENT_P99_NS_FIELD_NUMBER: _ClassVar[int]
     count: int
     p50_ns: int
     p99_ns: int
     p999_ns: int
     max_ns: int
     budget_ns: int
-    def __init__(self, count: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., p999_ns: _Optional[int] = ..., max_ns: _Optional[int] = ..., budget_ns: _Optional[int] = ...) -> None: ...
+    recent_count: int
+    recent_p50_ns: int
+    recent_p99_ns: int
+    def __init__(self, count: _Optional[int] = ..., p50_ns: _Optional[int] = ..., p99_ns: _Optional[int] = ..., p999_ns: _Optional[int] = ..., max_ns: _Optional[int] = ..., budget_ns: _Optional[int] = ..., recent_count: _Optional[int] = ..., recent_p50_ns: _Optional[int] = ..., recent_p99_ns: _Optional[int] = ...) -> None: ...
 
 class ReaderStat(_message.Message):
     __slots__ = ("kind", "lag", "lost")
