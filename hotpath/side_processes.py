@@ -67,7 +67,7 @@ def side_processes(spec: EngineSpec, run_path: Path, *, record: Path | None) -> 
         refuse_without_sql()
         table.append(SideProcess("projector", (PROJECTOR, str(run_path), str(record)), "restart", around=True))
     if spec.config.control.enabled and not spec.lockstep:
-        table.append(SideProcess("control", (CONTROL, str(run_path)), "restart", around=True))
+        table.append(SideProcess("control", (CONTROL, str(run_path), str(record or "")), "restart", around=True))
     if spec.reconcile:
         reconciler = ("hotpath.reconcile.process", str(run_path), str(record or ""))
         table.append(SideProcess("reconcile", reconciler, "restart", around=True, page=side_segment("reconcile")))

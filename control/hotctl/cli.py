@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hotctl.commands import audit, certs, drill, limits, second_person, trading
+from hotctl.commands import audit, certs, drill, limits, second_person, trades, trading
 from hotctl.commands.options import take_options
 from hotpath.errors import HotpathError
 
@@ -37,6 +37,7 @@ projection_app = typer.Typer(
 )
 trading.register(app)
 second_person.register(app)
+trades.register(app)
 app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(certs.app, name="certs")

@@ -1,7 +1,8 @@
 """Requests to a supervisor: small files, each written whole and renamed into its place, answered in the same way.
 
     <state_dir>/<engine>.commands/<id>.request    by whoever asks:   {"run_epoch":...,"what":"arm",...}
-    <state_dir>/<engine>.commands/<id>.answer     by the supervisor: {"done":true,...}
+                                  <id>.taken      the supervisor renamed it: from here on it cannot be withdrawn
+                                  <id>.answer     by the supervisor: {"done":true,...}
 
 A request that has an answer is not carried out again, whoever was killed in between; one of another run is answered
 with a refusal. The folder is its owner's alone: whoever may write there could as well write to the engine's memory.
@@ -75,7 +76,7 @@ class Asker:
 
     def ask(self, request_id: str, request: Request, *, seconds: float) -> Answer | None:
         """Ask, and wait for the answer; None when none came. A request that was asked before is not asked again."""
-        if self.answer(request_id) is None and not self._path(request_id, "request").exists():
+        if self.answer(request_id) is None and not self._asked(request_id):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             write_whole(self._path(request_id, "request"), msgspec.json.encode(request))
         deadline = time.monotonic() + seconds
@@ -90,9 +91,25 @@ class Asker:
         except FileNotFoundError:
             return None
 
-    def withdraw(self, request_id: str) -> None:
-        """Ask no more. It may have been taken up meanwhile: look for its answer afterwards."""
-        self._path(request_id, "request").unlink(missing_ok=True)
+    def _asked(self, request_id: str) -> bool:
+        return self._path(request_id, "request").exists() or self._path(request_id, "taken").exists()
+
+    def end(self, request_id: str, *, seconds: float) -> Answer | None:
+        """Ask no more: None when it was never taken up and never will be, else its answer.
+
+        Raises TimeoutError when it was taken up and no answer came: it may have been done.
+        """
+        try:
+            self._path(request_id, "request").unlink()
+            return None
+        except FileNotFoundError:
+            pass  # taken up, answered, or never asked
+        deadline = time.monotonic() + seconds
+        while (found := self.answer(request_id)) is None and self._path(request_id, "taken").exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"request {request_id} was taken up, and not answered")
+            time.sleep(POLL_SECONDS)
+        return found or self.answer(request_id)
 
     def _path(self, request_id: str, kind: str) -> Path:
         if not ID.fullmatch(request_id):
@@ -116,7 +133,7 @@ class RequestDesk:
             changed = self.folder.stat().st_mtime_ns
             if changed == self._seen:
                 return []
-            self._seen = changed
+            self._seen = changed  # of before: what is asked meanwhile is seen the next time
             return [notice for path in self._waiting() if (notice := self._serve_one(path, carry_out))]
         except OSError as error:
             return [f"requests cannot be served: {self.folder}: {error.strerror}"]
@@ -126,24 +143,26 @@ class RequestDesk:
         return [path for path in found if ID.fullmatch(path.stem)]
 
     def _serve_one(self, path: Path, carry_out: Callable[[Request], Answer]) -> str:
-        answered = path.with_suffix(".answer")
-        if answered.exists():
-            path.unlink(missing_ok=True)
-            return ""
+        answered, taken = path.with_suffix(".answer"), path.with_suffix(".taken")
         try:
-            request = msgspec.json.decode(path.read_bytes(), type=Request)
+            path.rename(taken)
         except FileNotFoundError:
             return ""  # withdrawn
+        if answered.exists():
+            taken.unlink()
+            return ""
+        try:
+            request = msgspec.json.decode(taken.read_bytes(), type=Request)
         except msgspec.MsgspecError as error:
             write_whole(answered, msgspec.json.encode(Answer(False, f"no request: {error}")))
-            path.unlink(missing_ok=True)
+            taken.unlink()
             return f"{path}: no request: {error}"
         if request.run_epoch != self._run_epoch:
             answer = Answer(False, "it was meant for another run of this engine")
         else:
             answer = carry_out(request)
         write_whole(answered, msgspec.json.encode(answer))
-        path.unlink(missing_ok=True)
+        taken.unlink()
         if request.what == "check":
             return ""
         return f"{request.what} asked for by {request.who} ({request.why}): {answer.detail}"

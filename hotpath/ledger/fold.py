@@ -197,6 +197,10 @@ class Ledger:
             liquidity=entry.liquidity,
         )
 
+    def tick_value(self, instrument: int) -> int:
+        """Money of one tick of one lot, in micros."""
+        return self._tick_values[instrument]
+
     def valuation(self, instrument: int, marks: Marks) -> Valuation:
         """One instrument at its reference price."""
         return self.value_at(instrument, marks.price_ticks(instrument))

@@ -18,7 +18,8 @@ def body(run_path: Path) -> None:
     host.set_thread_name("control")
     _, spec = read_run_file(run_path)
     host.stand_aside(spec.placement)
-    server = ControlServer(spec.config)
+    record = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
+    server = ControlServer(spec.config, record=record)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to answer
     signal.signal(signal.SIGTERM, server.stop_soon)
     try:

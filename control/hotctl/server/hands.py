@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import grpc
+
 from ffi import lib
 from hotctl.server.refusal import Refusal, not_now
 from hotpath import segments
@@ -16,7 +18,7 @@ from hotpath.errors import SegmentError
 from hotpath.latch import latch_path, set_latch
 from hotpath.segments import Segment
 from hotpath.stat import EngineStat, EngineView
-from hotpath.topology import CONTROL_SEGMENT, page_segment
+from hotpath.topology import CLOCK_SEGMENT, CONTROL_SEGMENT, page_segment
 
 ANSWER_SECONDS = 5.0  # for a supervisor, which looks every 50 ms unless it restarts a process
 EFFECTIVE_SECONDS = 0.05  # that every kill waits for the gateway's word, if nothing longer is wanted
@@ -33,6 +35,8 @@ class Run:
             engine, page_segment("gateway"), lib.SEGMENT_STAGE, run_epoch=self.run_epoch
         )
         self.page: Any = self.control_segment.cast("control_page *")
+        self._clock = segments.attach(engine, CLOCK_SEGMENT, lib.SEGMENT_CLOCK, run_epoch=self.run_epoch)
+        self.clock: Any = self._clock.cast("clock_page *")
 
     @property
     def open_orders(self) -> int:
@@ -65,6 +69,16 @@ class Hands:
                 raise not_now(f"engine {self.engine} does not run: {error}") from None
             self.own_epoch = 0
             return self._run
+
+    def beat(self) -> None:
+        """Tell the engine that somebody holds it (leases.control_ms)."""
+        run = self.run()
+        lib.control_beat(run.page, lib.BEAT_CONTROL, lib.clock_now(run.clock))
+
+    def leave(self) -> None:
+        """Nobody waits for the next beat: this process leaves in order."""
+        if self._run is not None:
+            lib.control_beat(self._run.page, lib.BEAT_CONTROL, 0)
 
     def run_epoch(self) -> int:
         """When the run began; 0 when there is none."""
@@ -134,9 +148,10 @@ class Hands:
         request = Request(self.run().run_epoch, what, who=who, why=why, kill_epoch=kill_epoch)
         try:
             answer = self.asker.ask(request_id, request, seconds=ANSWER_SECONDS)
-            if answer is None:  # withdrawn, it cannot be taken up behind our back; or it just was
-                self.asker.withdraw(request_id)
-                answer = self.asker.answer(request_id)
+            if answer is None:
+                answer = self.asker.end(request_id, seconds=ANSWER_SECONDS)
+        except TimeoutError as error:
+            raise Refusal(grpc.StatusCode.UNKNOWN, f"{error}: it may have been done") from None
         except OSError as error:
             raise not_now(f"the supervisor cannot be asked: {self.asker.folder}: {error.strerror}") from None
         if answer is None:
@@ -145,8 +160,10 @@ class Hands:
 
     def answered(self, request_id: str) -> Answer | None:
         """What the supervisor said to an earlier request; one that it has not taken up is withdrawn."""
-        self.asker.withdraw(request_id)
-        return self.asker.answer(request_id)
+        try:
+            return self.asker.end(request_id, seconds=ANSWER_SECONDS)
+        except TimeoutError:
+            return None
 
     def conditions(self) -> list[Condition]:
         """What must hold before the engine may be armed."""

@@ -441,6 +441,9 @@ class Mutations:
                 self.waiting[record.request_id] = self._waiting_of(record)
             elif record.kind == OUTCOME:
                 intents.pop(record.request_id, None)
+                if record.detail.get("asked_again"):
+                    self._forget(record.request_id)
+                    continue
                 self.waiting.pop(record.request_id, None)
                 self._remember(record.request_id, self._known_of(record))
         return [self._settle(record) for record in intents.values()]
@@ -465,7 +468,11 @@ class Mutations:
         except (Refusal, HotpathError) as error:
             done = Done(outcome=FAILED, detail=str(error))
         done.detail = f"settled after a restart: {done.detail}"
+        if done.outcome == FAILED:  # nothing was done: who asked may ask again, and what waited waits on
+            waiting, done.extras["asked_again"] = None, "may be"
         self._finish(record.method, request, record.identity, record.role, plan, done, waiting)
+        if done.outcome == FAILED:
+            self._forget(record.request_id)
         return f"{record.method} {record.request_id}: {done.detail}"
 
     def _known_of(self, record: Record) -> Known:

@@ -22,14 +22,18 @@ from hotctl.errors import AuditError
 from hotctl.profiles import Listening, listening_path
 from hotctl.protocol import PACKAGE, methods
 from hotctl.server.approvals import ApprovalService
+from hotctl.server.books import Books
 from hotctl.server.doors import Doors
 from hotctl.server.guard import Guard
 from hotctl.server.hands import Hands
 from hotctl.server.limits import LimitsHands, LimitsService
 from hotctl.server.looks import AuditService, EngineService, WatchService
 from hotctl.server.mutations import Mutations
+from hotctl.server.orders import IngestService, OrderService
 from hotctl.server.refusal import Refusal
+from hotctl.server.strategies import StrategyService
 from hotctl.server.trading import TradingService
+from hotctl.server.webhook import Webhook
 from hotpath.config import Config
 from hotpath.control.requests import write_whole
 from hotpath.holders import Hold, hold
@@ -48,8 +52,11 @@ def socket_path(config: Config) -> Path:
 class ControlServer:
     """One control process of one engine."""
 
-    def __init__(self, config: Config) -> None:
-        """Raises HotpathError when it cannot listen, or another one does already."""
+    def __init__(self, config: Config, *, record: Path | None = None) -> None:
+        """`record`: the folder of the run's journal, where it is not in its usual place.
+
+        Raises HotpathError when it cannot listen, or another one does already.
+        """
         self.config = config
         name = config.engine.name
         state_dir = Path(config.engine.state_dir)
@@ -64,7 +71,9 @@ class ControlServer:
         self.audit = AuditLog(audit_path(state_dir, name))
         self.hands = Hands(config)
         self.limits = LimitsHands(self.hands, self.audit)
-        self.mutations = Mutations(self.audit, config.control)
+        self.books = Books(self.hands, record)
+        self.webhook = Webhook(config.control.webhook, engine=name)
+        self.mutations = Mutations(self.audit, config.control, told=self.webhook.tell)
         self.doors = Doors(config.control, socket_path=socket_path(config), inner=inner, refused=self._turned_away)
         self._services: dict[str, Any] = {
             "TradingService": TradingService(self.hands, self.limits, self.mutations),
@@ -72,6 +81,9 @@ class ControlServer:
             "LimitsService": LimitsService(self.limits, self.mutations),
             "WatchService": WatchService(self.hands),
             "ApprovalService": ApprovalService(self.mutations),
+            "OrderService": OrderService(self.hands, self.books, self.mutations),
+            "StrategyService": StrategyService(self.hands, self.limits, self.mutations),
+            "IngestService": IngestService(self.hands, self.mutations),
             "AuditService": AuditService(self.audit),
         }
         self._server = grpc.server(
@@ -131,9 +143,11 @@ class ControlServer:
     def stop(self) -> None:
         """Leave."""
         self._stopping.set()
+        self.hands.leave()
         self.doors.close()
         self._server.stop(STOP_SECONDS).wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self.webhook.close()
         self._held.release()
 
     def stop_soon(self, _number: int = 0, _frame: FrameType | None = None) -> None:
@@ -145,6 +159,7 @@ class ControlServer:
     def _look_round(self) -> None:
         """What happens with time, and what was done to the engine past this process."""
         try:
+            self.hands.beat()
             self.mutations.tick()
             self._observe_kill()
             self.limits.observe()
@@ -168,12 +183,13 @@ class ControlServer:
             "armed_epoch": int(run.page.armed_epoch),
             "run_epoch": run.run_epoch,
         }
-        self.audit.append(
+        record = self.audit.append(
             OBSERVED,
             method="TradingService/Kill",
             reason=str(latch.get("reason", "an engine starts killed" if epoch == 1 else "not said"))[:500],
             detail=detail,
         )
+        self.webhook.tell(record)
 
     def _turned_away(self, peer: str, reason: str) -> None:
         try:
