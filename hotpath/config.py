@@ -569,6 +569,8 @@ def _check(config: Config, *, source: Path) -> None:
         refuse("journal.space_low_mib", f"must not be below space_out_mib ({journal.space_out_mib})")
     if re.search(r"://[^/@]*:[^/@]*@|password=", config.projection.dsn):
         refuse("projection.dsn", "holds a password; name the environment variable that has it: projection.password_env")
+    if config.control.envelope and not config.control.envelope_key:
+        refuse("control.envelope_key", "whose signature counts? The public key of whoever signs envelopes")
     if config.control.host and not config.control.tls_dir:
         refuse("control.tls_dir", "control.host needs certificates: hotctl certs init DIR makes them")
     check_seats(config, refuse)
@@ -639,7 +641,11 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
         tap=replace(config.tap, endpoint=absolute_endpoint(config.tap.endpoint)),
         ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),
         control=replace(
-            config.control, socket=absolute(config.control.socket), tls_dir=absolute(config.control.tls_dir)
+            config.control,
+            socket=absolute(config.control.socket),
+            tls_dir=absolute(config.control.tls_dir),
+            envelope=absolute(config.control.envelope),
+            envelope_key=absolute(config.control.envelope_key),
         ),
         strategies=[replace(each, code=absolute_reference(each.code, folder)) for each in config.strategies],
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hotpath import host
 from hotpath.config import Config, load_config
+from hotpath.control.envelope import under_envelope
 from hotpath.errors import HotpathError
 from hotpath.history.sampler import RunSampler, runs_folder
 from hotpath.latch import clear_latch
@@ -62,6 +63,7 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
     reap_leftovers()
     before = os.umask(OWNER_ONLY)
     try:
+        config = under_envelope(config)
         with StopSignals() as stop, EngineName(config):  # its name first: what lies under it may be a running engine's
             if options.clear_kill:
                 clear_latch(config, reason=options.clear_kill)

@@ -37,6 +37,7 @@ from hotpath.arming import missing_preconditions
 from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
 from hotpath.config import Config
 from hotpath.control.answer import answer
+from hotpath.control.envelope import envelope_missing
 from hotpath.control.kill_watch import KillSignal, KillWatch
 from hotpath.control.requests import RequestDesk
 from hotpath.engine import EngineMemory, EngineSpec
@@ -191,7 +192,8 @@ class Supervisor:
 
     def _missing(self) -> list[str]:
         """What must hold before orders may leave, and does not."""
-        return [*missing_preconditions(self.memory), *self.desk.missing()] or self.reconciliation.missing
+        missing = [*missing_preconditions(self.memory), *self.desk.missing(), *envelope_missing(self.spec.config)]
+        return missing or self.reconciliation.missing
 
     def _check_reconciliation(self) -> None:
         self.notices += self.reconciliation.check()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hotctl.commands import audit, certs, drill, limits, second_person, trades, trading
+from hotctl.commands import audit, certs, drill, envelope, limits, second_person, trades, trading
 from hotctl.commands.options import take_options
 from hotpath.errors import HotpathError
 
@@ -42,6 +42,7 @@ app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(certs.app, name="certs")
 app.add_typer(drill.app, name="drill")
+app.add_typer(envelope.app, name="envelope")
 app.add_typer(projection_app, name="projection")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The engine's TOML file.")]

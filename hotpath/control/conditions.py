@@ -7,6 +7,7 @@ clock          the engine's clock and the system's agree within a bound
 versions       every process of the path runs this build of the extension
 data           the feed is fresh
 processes      every process of the path is there and beats
+envelope       the signed deployment envelope allows this engine, venue, build and these bounds
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from ffi import lib
 from ffi.dtypes import layout_hash
 from hotpath.arming import missing_preconditions
+from hotpath.control.envelope import envelope_missing
 from hotpath.control.requests import Condition
 from hotpath.topology import STAGES
 
@@ -39,6 +41,7 @@ def conditions_of(memory: EngineMemory, *, adjustments: list[str], reconciliatio
         _versions(memory),
         _data(memory),
         _processes(memory),
+        _envelope(memory),
     ]
 
 
@@ -90,6 +93,12 @@ def _data(memory: EngineMemory) -> Condition:
     if counter[lib.FEED_STALE]:
         return Condition("data", False, "the feed is stale")
     return Condition("data", True, "the feed is fresh")
+
+
+def _envelope(memory: EngineMemory) -> Condition:
+    config = memory.spec.config
+    missing = [each.removeprefix("envelope: ") for each in envelope_missing(config)]
+    return _condition("envelope", missing, "its signature holds" if config.control.envelope else "there is none")
 
 
 def _processes(memory: EngineMemory) -> Condition:
