@@ -27,6 +27,7 @@ from hotpath import host
 from hotpath.config import Config
 from hotpath.config_registry import RegistryConfig
 from hotpath.errors import HotpathError, StageError
+from hotpath.holders import hold
 from hotpath.power_loss import write_durably
 from hotpath.registry.admission import admit
 from hotpath.registry.errors import RefusedError
@@ -80,15 +81,24 @@ def ask(registry: Registry, request: AliasRequest) -> Path:
 
 
 class Registrar:
-    """One registry's."""
+    """One registry's, and its only one: raises HeldError while another process is it."""
 
     def __init__(
         self, registry: Registry, config: RegistryConfig, *, native: Sequence[str] = (), tell: Tell = lambda text: None
     ) -> None:
         self.registry, self.config, self.native, self.tell = registry, config, native, tell
         self.who = Identity(f"{this_user()}@{platform.node()}", "registrar")
+        self._hold = hold(
+            registry.folder / "registrar.lock",
+            f"the registry {registry.folder}",
+            next_step="that one answers what lies in the inbox; stop it first, if it shall be this one",
+        )
         for text in registry.settle():
             tell(text)
+
+    def close(self) -> None:
+        """Let another one be it."""
+        self._hold.release()
 
     def look(self, *, settled_seconds: float = SETTLED_SECONDS) -> int:
         """Take everything that waits; returns how many were answered."""
@@ -207,7 +217,10 @@ def run_alone(registry: Registry, config: RegistryConfig, *, once: bool, native:
     """Without an engine; returns how many were answered, with `once` that is all that waits now."""
     registrar = Registrar(registry, config, native=native, tell=say)
     if once:
-        return registrar.look(settled_seconds=0.0)
+        try:
+            return registrar.look(settled_seconds=0.0)
+        finally:
+            registrar.close()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     watch(registrar, interval_ms=config.interval_ms)

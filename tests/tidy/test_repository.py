@@ -147,8 +147,9 @@ def verbs(program: str = "hotpath") -> set[str]:
 
 
 # In backquotes, indented, or on a line of its own in a fenced block.
-SNIPPET = re.compile(r"`([^`\n]+)`|^(?: {4}|\t)(.+)$|^((?:make|hotpath|hotctl) .+)$", re.MULTILINE)
+SNIPPET = re.compile(r"`([^`\n]+)`|^(?: {4}|\t)(.+)$|^((?:make|hotpath|hotctl|hotlab) .+)$", re.MULTILINE)
 START = r"(?:^|&& |; |\$ )"
+PROGRAM = r"((?:hotpath|hotctl|hotlab) [a-z][\w-]*)"
 
 
 def test_every_command_stands_in_the_readme_and_the_changelog() -> None:
@@ -160,14 +161,16 @@ def test_every_command_stands_in_the_readme_and_the_changelog() -> None:
 
 def test_every_command_in_a_readme_exists() -> None:
     targets = make_targets()
-    known = {f"{program} {verb}" for program in ("hotpath", "hotctl") for verb in verbs(program)}
+    known = {f"{program} {verb}" for program in ("hotpath", "hotctl", "hotlab") for verb in verbs(program)}
     groups = {verb.rpartition(" ")[0] for verb in known if verb.count(" ") == 2}
     for path in (path for path in files() if path.suffix == ".md" and path.name != "CHANGELOG.md"):
         for match in SNIPPET.finditer(path.read_text()):
             snippet = next(filter(None, match.groups()))
             for target in re.findall(START + r"make ([a-z][\w-]*)", snippet):
                 assert target in targets, f"{shown(path)}: make {target}"
-            for first, second in re.findall(START + r"((?:hotpath|hotctl) [a-z][\w-]*)(?: ([a-z][\w-]*))?", snippet):
+            for first, second in re.findall(
+                START + r"((?:hotpath|hotctl|hotlab) [a-z][\w-]*)(?: ([a-z][\w-]*))?", snippet
+            ):
                 verb = f"{first} {second}" if first in groups and second else first
                 assert verb in known, f"{shown(path)}: {verb}"
 

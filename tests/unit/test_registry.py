@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hotpath.config import parse_config
-from hotpath.errors import HotpathError
+from hotpath.errors import HeldError, HotpathError
 from hotpath.registry import log
-from hotpath.registry.errors import RegistryError, UnknownModelError
+from hotpath.registry.errors import ManifestError, RegistryError, UnknownModelError
 from hotpath.registry.log import Entry, Identity
 from hotpath.registry.manifest import MODEL_FILE, decode_manifest, encode_manifest, version_of
 from hotpath.registry.process import AliasRequest, Registrar, ask
@@ -171,6 +173,28 @@ def test_the_registrar_admits_refuses_and_obeys(registry: Registry) -> None:
     assert registry.resolve("small", "champion") == version
     assert [each.gate for each in registry.entries() if each.what == "refused"].count("request") == 2
     assert registry.verify() == []
+
+
+def test_a_registry_has_one_registrar(registry: Registry) -> None:
+    first = Registrar(registry, ROOMY)
+    with pytest.raises(HeldError, match="the registry"):
+        Registrar(registry, ROOMY)
+    first.close()
+    Registrar(registry, ROOMY).close()
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_bytes_make_a_manifest_do_more_than_be_refused(data: st.DataObject, tmp_path: Path) -> None:
+    if not (tmp_path / "c").exists():
+        make_candidate(tmp_path / "c")
+    text = bytearray((tmp_path / "c" / "manifest.json").read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(text) - 1), min_size=1, max_size=4)):
+        text[at] = data.draw(st.integers(0, 255))
+    try:
+        decode_manifest(bytes(text), where="test")
+    except ManifestError:
+        pass
 
 
 def test_an_error_of_admission_itself_does_not_hold_up_the_others(
