@@ -476,6 +476,8 @@ class ProcessStages:
         if not self.replay_gateway:
             self._reader("adjust", "gateway", ffi.addressof(gateway, "adjust"))
         gateway.instruments = self._instruments()
+        if not self.replay_gateway:
+            gateway.limits = self.segment("limits", lib.SEGMENT_LIMITS).cast("limits_page *")
         if config.gateway.kind == "paper" and not self.replay_gateway:
             self._reader("norm", "gateway", ffi.addressof(gateway, "norm"))
             gateway.paper = self._paper(config)

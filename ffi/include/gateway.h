@@ -93,6 +93,7 @@ typedef struct {
     ring_reader cmd;
     ring_writer exec;
     ring_reader adjust;    /* not in replay */
+    const limits_page *limits; /* in shared memory: scopes that people killed; NULL: none ever is */
     const instrument_entry *instruments; /* config.instrument_count of them */
     void *paper;           /* a `paper`, made by the caller; paper only, and not in replay */
     stage_context *before[STAGES_MAX]; /* stages of the same loop, which hold their turn records; NULL: none */
@@ -121,6 +122,10 @@ typedef struct {
     uint64_t fencing_epoch;
     uint64_t receive_time_ns;    /* of the last receive, by the turns' clock */
     uint64_t ingress_time_ns;    /* when its bytes were in user memory */
+    uint64_t scope_time_ns;  /* of the last look at orders of killed scopes */
+    uint64_t scope_bytes;    /* of session.order_bytes, when the last scope was killed */
+    uint32_t scope_version;  /* kill_version of the limits that a turn knows of */
+    uint32_t scope_waits;    /* 1: not all of that is confirmed */
     uint64_t kill_seen;    /* kill epoch of which a turn knows + 1 */
     uint64_t kill_time_ns; /* of that turn */
     uint64_t sweep_epoch;  /* kill epoch whose sweep was begun + 1 */

@@ -454,7 +454,8 @@ typedef struct {
     uint32_t open_orders;       /* of them and any others, now: their cancels are not confirmed */
     uint32_t discarded_orders;  /* framed, and thrown away before they left */
     uint32_t resets;            /* connections that were reset because the venue did not take what was under way */
-    uint64_t reserved2[1];
+    uint32_t scoped_version_sent; /* after this kill_version of the limits no order byte of a killed scope leaves */
+    uint32_t scoped_orders_open;  /* in killed scopes, as of the last look: their cancels are not confirmed */
     uint64_t killed_epoch_reset; /* whoever ended the gateway's process: it is gone, and its socket was reset */
     uint64_t reset_time_ns;
     uint64_t reserved3[6];

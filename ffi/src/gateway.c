@@ -331,6 +331,7 @@ void gateway_plan(gateway *self, turn_plan *plan) {
     plan->input_sequence[GATEWAY_INPUT_SESSION] =
         !self->socket || (self->session.state == SESSION_UP && self->announced_up);
     plan->input_sequence[GATEWAY_INPUT_USER_REF] = self->intents.page->next_user_ref;
+    plan->limits_version = gateway_scope_version(self); /* after the commands were counted: none of them is newer */
 }
 
 /* The lines that the next order will write: after T1, when there is time. */
@@ -396,6 +397,7 @@ static int reason_against(const gateway *self, const turn_plan *plan, const cmd_
     if (command->header.type == CMD_CANCEL) return REJECT_NONE;
     if (command->header.type != CMD_NEW && command->header.type != CMD_REPLACE) return REJECT_ENCODING;
     if (plan->killed || command->kill_epoch != plan->kill_epoch) return REJECT_KILLED;
+    if (command->limits_version < plan->limits_version) return REJECT_LIMITS_VERSION; /* a scope was killed since */
     if (!plan->input_sequence[GATEWAY_INPUT_SESSION]) return REJECT_SESSION_DOWN;
     if (plan->mode >= MODE_CANCEL_ONLY || self->intents.page->promise == INTENT_PROMISE_BROKEN) return REJECT_MODE;
     if (command->header.instrument >= self->config.instrument_count) return REJECT_INSTRUMENT;
@@ -639,12 +641,14 @@ int gateway_turn(gateway *self, const turn_plan *plan) {
         records_release(self);
     }
     if (plan->killed) gateway_kill_begin(self, plan);
+    if (plan->limits_version != self->scope_version) gateway_scope_begin(self, plan);
     if (self->paper) gateway_paper_market(self, plan);
     if (self->socket) gateway_serve(self, plan);
     if (self->orders_unsent) gateway_orders_sent(self);
     if (self->paper) gateway_paper_serve(self, plan);
     if (!ordered && self->adjust.cursor) adjustments_drain(self); /* people can wait for a turn without orders */
     if (plan->killed) gateway_kill_serve(self, plan);
+    if (self->scope_waits) gateway_scope_serve(self, plan);
     if (!self->config.replay) mode_publish(self);
     if (self->cmd.next + self->norm.next + self->exec.next + gateway_counters(self)[GATEWAY_MESSAGES_IN] == before) return 0;
     turn_plan done = *plan; /* what was held back is not in the record: replay stops where this turn did */

@@ -34,6 +34,10 @@ void gateway_sweep_start(gateway *self, int all);
 /* gateway_kill.c: at the beginning of a turn, and at its end. */
 void gateway_kill_begin(gateway *self, const turn_plan *plan);
 void gateway_kill_serve(gateway *self, const turn_plan *plan);
+/* The same of scopes that are killed in the limits; the version by which they are, for a plan. */
+uint32_t gateway_scope_version(const gateway *self);
+void gateway_scope_begin(gateway *self, const turn_plan *plan);
+void gateway_scope_serve(gateway *self, const turn_plan *plan);
 /* After the turn's send: when the last byte of an order was handed over. */
 void gateway_orders_sent(gateway *self);
 

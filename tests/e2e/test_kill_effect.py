@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ffi import ffi, lib
-from tests.gateway_driver import MS, SECOND
+from hotpath.limits.copy import LimitsCopy
+from tests.gateway_driver import INSTRUMENTS, MS, SECOND
 from tests.gateway_scene import Scene
 
 
@@ -169,3 +170,66 @@ def test_reset_of_an_older_kill_is_not_taken_for_a_newer_one() -> None:
     lib.control_reset(control, second, 6)
     lib.control_reset(control, first, 7)
     assert lib.control_effective(control, second) and control.reset_time_ns == 6
+
+
+# ---- scopes ------------------------------------------------------------------------------------------
+
+
+def scoped(folder: Path) -> tuple[Scene, LimitsCopy, Any]:
+    """A scene whose gateway looks at limits of three instruments, and what puts a version of them in force."""
+    scene = Scene(folder)
+    copy = LimitsCopy(list(INSTRUMENTS))
+    size = copy.size
+    memory = ffi.new("char[]", 64 + 2 * size)
+    page = ffi.cast("limits_page *", memory)
+    page.copy_offset = [64, 64 + size]
+    page.copy_bytes = size
+
+    def publish(version: int, *, kills: bool) -> None:
+        copy.header.version = version
+        if kills:
+            copy.header.kill_version = version
+        copy.seal()
+        ffi.memmove(memory + page.copy_offset[(page.generation + 1) & 1], copy.data, size)
+        page.generation += 1
+
+    publish(1, kills=False)
+    scene.gateway.c.limits = page
+    KEPT.append(memory)
+    return scene, copy, publish
+
+
+KEPT: list[object] = []
+
+
+def test_killed_scope_is_cancelled_and_the_rest_trades_on(tmp_path: Path) -> None:
+    scene, copy, publish = scoped(tmp_path)
+    scene.up()
+    ids = [scene.risk.new(instrument=i % 3) for i in range(6)]
+    scene.settle()
+    copy.set("instrument.MSFT.killed", True)
+    publish(2, kills=True)
+    old = scene.risk.new(instrument=0)
+    new = scene.risk.command(instrument=0, limits_version=2)
+    scene.risk.publish(new)
+    scene.until(lambda: scene.world.control.scoped_version_sent == 2 and not scene.world.control.scoped_orders_open)
+    scene.settle()
+    assert {int(e["order_id"]) for e in scene.events(lib.EXEC_CANCELED)} == {ids[1], ids[4]}
+    (refused,) = scene.events(lib.EXEC_REFUSED)
+    assert int(refused["order_id"]) == old and int(refused["reason"]) == lib.REJECT_LIMITS_VERSION
+    assert new.order_id in {int(e["order_id"]) for e in scene.events(lib.EXEC_ACCEPTED)}
+    assert scene.world.counter("OPEN_ORDERS") == 5 and not lib.control_killed(scene.world.control)
+    scene.gateway.die()
+    scene.venue.close()
+
+
+def test_version_that_kills_nothing_refuses_nothing(tmp_path: Path) -> None:
+    scene, copy, publish = scoped(tmp_path)
+    scene.up()
+    copy.set("instrument.AAPL.paused", True)
+    publish(2, kills=False)
+    scene.risk.new(instrument=0)
+    scene.settle()
+    assert scene.events(lib.EXEC_REFUSED) == [] and scene.world.counter("OPEN_ORDERS") == 1
+    scene.gateway.die()
+    scene.venue.close()
