@@ -10,6 +10,7 @@ bench/paired.py says, with a busy neighbour and nothing at all as controls.
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from bench.harness import (
     Options,
     Table,
     compile_program,
+    default_options,
     has_valgrind,
     instructions,
     json_lines,
@@ -36,6 +38,7 @@ from bench.paired import Counts, p99_ratio
 from bench.path import fused_spec, warm_messages
 from bench.tap import LIMIT, RATE, SETTLE_NS, SLICE_NS, measure, row, tell
 from ffi import ffi, lib
+from ffi.dtypes import enum_names
 from hotpath.limits_log import LimitsWriter
 
 KERNELS = ("gate", "gate_follow", "limit_copy", "digest")
@@ -51,6 +54,22 @@ def run(options: Options) -> Finding:
     orders(finding, options)
     changes(finding, options)
     return finding
+
+
+def group_costs(options: Options) -> dict[str, dict[str, float]]:
+    """What each group of limits adds to an order, on in every scope: for the control matrix."""
+    program = compile_program("kernels/gate_bench.c", *KERNELS)
+    names = {value: name.removeprefix("GROUP_").lower() for value, name in enum_names("limit_group").items()}
+    found: dict[str, tuple[float, float]] = {}
+    for mode in ("none", *names):
+        (record,) = json_lines(run_program(program, 1000, mode, 100_000, cpu=options.engine_cpu))
+        few, many = (instructions(program, 1000, mode, size) for size in (1000, 3000))
+        found[names.get(mode, "none")] = ((many - few) / (2000 * 6), record["p50_ns"])  # type: ignore[call-overload]
+    without = found.pop("none")
+    return {
+        name: {"instructions": round(count - without[0]), "ns": max(0, round(ns - without[1]))}
+        for name, (count, ns) in found.items()
+    }
 
 
 def orders(finding: Finding, options: Options) -> None:
@@ -150,4 +169,7 @@ def change_for_ever(engine: str) -> None:
 
 
 if __name__ == "__main__":
-    change_for_ever(sys.argv[1])
+    if sys.argv[1] == "--costs":
+        print(json.dumps({"groups": group_costs(default_options())}, indent=1))
+    else:
+        change_for_ever(sys.argv[1])

@@ -134,7 +134,6 @@ class RiskConfig(Section, frozen=True):
     messages_per_second_max: WholeInt = 1000
     stale_after_ms: Milliseconds = 5000
     require_trading_state: bool = True  # no order before the venue has said that the instrument trades
-    trading_hours: bool = False  # none outside the hours of the engine's calendar
     firm: FirmRisk = field(default_factory=FirmRisk)
     venue: VenueRisk | None = None
     any_account: TraderRisk = field(default_factory=TraderRisk)

@@ -2,7 +2,7 @@
  *
  *   OPEN orders resting --> gate_check (approved), gate_release --> the next one        one core, warm
  *
- *   gate_bench OPEN LIMITS CALLS     LIMITS: none (those that cannot be off), all
+ *   gate_bench OPEN LIMITS CALLS     LIMITS: none (those that cannot be off), all, or the number of one group
  *
  * Prints ns of gate_check alone, each call measured by itself (the clock's own cost taken off): median, p99; and ns of
  * check and release together over a whole round, the best of five. Instructions: callgrind, two lengths, the difference.
@@ -63,7 +63,15 @@ static void instrument_open(instrument_limits *limits) {
     scope_open(&limits->scope);
 }
 
-static void limits_make(int all) {
+/* Leave one group on, of those that are. */
+static void groups_keep(limits_header *copy, uint64_t groups) {
+    copy->firm.active &= groups;
+    instrument_limits *limits = (instrument_limits *)(copy + 1);
+    for (uint32_t i = 0; i < INSTRUMENTS; i++) limits[i].scope.active &= groups;
+    for (uint32_t i = 0; i < 3; i++) limits_scopes(copy)[i].active &= groups;
+}
+
+static void limits_make(int all, uint64_t groups) {
     limits_header *copy = zeroed(limits_bytes(INSTRUMENTS, 3));
     limits_clear(copy, INSTRUMENTS, 3);
     copy->version = 1;
@@ -89,6 +97,7 @@ static void limits_make(int all) {
         copy->hours[0] = (trading_hours){0, INT64_MAX};
     }
     limits_seal(copy);
+    groups_keep(copy, groups);
     risk_gate.limits = copy;
 }
 
@@ -132,7 +141,8 @@ int main(int count, char **argument) {
         entry[i] = (instrument_entry){.flags = INSTRUMENT_TRADED, .tick_value_micros = 100, .price_increment_ticks = 100, .round_lot_lots = 100};
     risk_gate.entry = entry;
     risk_gate.counter = counter;
-    limits_make(!strcmp(argument[2], "all"));
+    uint64_t group = strtoull(argument[2], NULL, 10); /* enum limit_group; 0 of what is no number */
+    limits_make(group || !strcmp(argument[2], "all"), group ? group : UINT64_MAX);
     gate_begin(&risk_gate, &plan);
     market(1000000, NORM_TRADE);
     for (uint64_t i = 0; i < open; i++) order_send((uint32_t)(i % INSTRUMENTS), 999000 - (int64_t)(i * 7919 % 500) * 100);

@@ -22,6 +22,7 @@ from ffi.dtypes import dtype_of, enum_names
 from hotpath.engine import huge_memory
 from hotpath.errors import JournalError
 from hotpath.explain.story import FeatureValue, Level, LimitRow, Sides
+from hotpath.limits import LIMITS
 from hotpath.limits_log import RING as CHANGES
 from hotpath.limits_log import LimitsHistory, first_limits
 from hotpath.rings import CURSOR_BYTES
@@ -346,6 +347,14 @@ UNIT_WORDS = {
 }  # fmt: skip
 
 
+def asks_of(reason: str, scope: int) -> str:
+    """What a check asks, and of whom where that is neither the instrument nor the firm."""
+    meanings = {limit.reason: limit.meaning for limit in LIMITS}
+    asks = ASKS.get(reason) or meanings.get(reason, reason.replace("_", " "))
+    owner = enum_names("scope_kind")[scope].removeprefix("SCOPE_").lower()
+    return asks if reason in ASKS or owner == "instrument" else f"{owner}: {asks}"
+
+
 def limit_row(row: Any, price_text: Any) -> LimitRow:
     """A measured check in words."""
     name = enum_names("reject_reason")[row.reason].removeprefix("REJECT_").lower()
@@ -357,13 +366,15 @@ def limit_row(row: Any, price_text: Any) -> LimitRow:
     value, threshold = int(row.value), int(row.threshold)
     return LimitRow(
         name=name,
-        asks=ASKS.get(name, name.replace("_", " ")),
+        asks=asks_of(name, int(row.scope)),
         value=value,
         threshold=threshold,
         unit=UNIT_WORDS.get(unit, unit.replace("_", " ")),
         relation=enum_names("gate_relation")[row.relation].removeprefix("RELATION_").lower().replace("_", " "),
         value_text=number_text(value, unit, enum, price_text),
-        threshold_text=number_text(threshold, unit, enum, price_text),
+        threshold_text="off"
+        if threshold == lib.LIMIT_OFF and unit in ("ns", "milli", "ppm", "lots")
+        else number_text(threshold, unit, enum, price_text),
         outcome=enum_names("gate_outcome")[row.outcome].removeprefix("OUTCOME_").lower().replace("_", " "),
     )
 
@@ -382,6 +393,8 @@ def number_text(value: int, unit: str, enum: str, price_text: Any) -> str:
         return f"{value / 1e6:,.3f} ms"
     if unit == "messages_milli":
         return f"{value / 1000:,.3f} messages"
+    if unit == "milli":
+        return f"{value / 1000:,.3f}"
     if unit == "sequence":
         return "none before" if value < 0 else f"{value:,}"
     return f"{value:,} {unit}"

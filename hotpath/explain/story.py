@@ -117,7 +117,7 @@ class LimitRow(Struct, frozen=True):
     relation: str
     value_text: str
     threshold_text: str
-    outcome: str  # passes, refuses, not asked
+    outcome: str  # passes, refuses, not asked, forgiven
 
 
 class RiskPart(Struct, frozen=True):

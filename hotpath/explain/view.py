@@ -33,8 +33,8 @@ BAR = 24  # cells of the longest bar
 RELATION = {
     "at most": "≤", "at least": "≥", "below": "<", "above": ">", "equal": "=", "multiple": "n ×",
 }  # fmt: skip
-OUTCOME_STYLE = {"passes": "green", "refuses": "bold red", "not asked": "dim"}
-OUTCOME_MARK = {"passes": "✓", "refuses": "✗", "not asked": "·"}
+OUTCOME_STYLE = {"passes": "green", "refuses": "bold red", "not asked": "dim", "forgiven": "yellow"}
+OUTCOME_MARK = {"passes": "✓", "refuses": "✗", "not asked": "·", "forgiven": "!"}
 OUTSIDE = ("wait", "T0 to T1", "answer")  # hops that are no part of the path's sum
 REPORT_STYLE = {
     "fill": "bold green",
@@ -289,7 +289,7 @@ def _limits(rows: list[LimitRow]) -> Table:
     table.add_column("", style="dim", no_wrap=True)
     for row in rows:
         style = OUTCOME_STYLE[row.outcome]
-        loud = style if row.outcome == "refuses" else "" if row.outcome == "passes" else "dim"
+        loud = style if row.outcome in ("refuses", "forgiven") else "" if row.outcome == "passes" else "dim"
         table.add_row(
             Text.assemble(" ", (OUTCOME_MARK[row.outcome], style), (f" {row.name.replace('_', ' ')}", loud)),
             Text(row.value_text, loud),
