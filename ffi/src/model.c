@@ -1,6 +1,7 @@
 /* model.c: a blob's envelope, and the choice of a path. See include/model.h. */
 #include "model.h"
 #include "digest.h"
+#include "model_ort.h"
 #include "model_parts.h"
 #include <stddef.h>
 #include <string.h>
@@ -90,6 +91,7 @@ void model_reset(const model *self, float *state) {
 }
 
 int model_run(const model *self, float *state, const float *inputs, float *outputs) {
+    if (self->executor == MODEL_ONNXRUNTIME) return model_ort_run(self->session, state, inputs, outputs);
     switch (self->path) {
     case MODEL_AVX512: return model_run_avx512(self, state, inputs, outputs);
     case MODEL_AVX2: return model_run_avx2(self, state, inputs, outputs);

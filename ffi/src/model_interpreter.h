@@ -281,7 +281,7 @@ static void run_softmax(const run *r, const model_op *op) {
 static float divisor(float length) { return length == 0 ? 1 : length; }
 
 static void run_normalize(const run *r, const model_op *op) {
-    const float *row = at(r, op->r[0]), *scale = at(r, op->r[1]), *bias = at(r, op->r[2]);
+    const float *row = at(r, op->r[0]);
     float *out = target_at(r, op->r[3]);
     uint32_t count = op->n[1];
     for (uint32_t k = 0; k < op->n[0]; k++, row += count, out += count) {
@@ -289,6 +289,7 @@ static void run_normalize(const run *r, const model_op *op) {
         float *y = out;
         switch (op->function) {
         case MODEL_LAYER_NORM: {
+            const float *scale = at(r, op->r[1]), *bias = at(r, op->r[2]);
             float mean = row_sum(row, count) / (float)count;
             EACH((a - mean) * (a - mean));
             float deviation = __builtin_sqrtf(row_sum(out, count) / (float)count + op->alpha), factor = 1 / deviation;
@@ -418,7 +419,8 @@ static void run_emit(run *r, const model_op *op) {
 
 /* h' = (1 - z) tanh(r[1] + reset * r[2]) + z h, h r[4]; a holds z, then reset. Without reset after: tanh(r[1]). */
 static void run_gru_cell(const run *r, const model_op *op) {
-    const float *z = at(r, op->r[0]), *input = at(r, op->r[1]), *hidden = at(r, op->r[2]), *h = at(r, op->r[4]);
+    const float *z = at(r, op->r[0]), *input = at(r, op->r[1]), *h = at(r, op->r[4]);
+    const float *hidden = op->n[1] ? at(r, op->r[2]) : NULL;
     float *target = target_at(r, op->r[3]);
     uint32_t count = op->n[0];
     for (uint32_t i = 0; i < count; i += WIDTH) {

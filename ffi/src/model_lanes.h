@@ -9,7 +9,11 @@
 
 #define WIDTH (LANE_BYTES / 4)
 #define PARTS (MODEL_LANES / WIDTH) /* vectors of the virtual lanes */
+#if defined(__SANITIZE_ADDRESS__) /* where speed is none of our business, and compiling it inlined takes half a minute */
+#define ALWAYS static inline __attribute__((unused))
+#else
 #define ALWAYS static inline __attribute__((always_inline, unused))
+#endif
 
 typedef float lanes __attribute__((vector_size(LANE_BYTES)));
 typedef int32_t masks __attribute__((vector_size(LANE_BYTES)));

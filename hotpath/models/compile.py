@@ -189,12 +189,12 @@ def _compile(
     model: OnnxModel, sha256: bytes, *, outputs: Sequence[str] | None, state: dict[str, str], dims: dict[str, int]
 ) -> CompiledModel:
     program = Program()
-    wanted = _wanted_outputs(model, outputs, state)
+    wanted = wanted_outputs(model, outputs, state)
     values: dict[str, Value] = dict(model.tensors)
     ports: list[Port] = []
     states: list[Port] = []
     for info in model.inputs:
-        shape = _shape(info, dims)
+        shape = shape_of(info, dims)
         if info.name in state:
             states.append(Port(info.name, shape, program.state_count))
             values[info.name] = placed(lib.MODEL_STATE, program.state_count, shape)
@@ -253,7 +253,8 @@ def _finish(
     return CompiledModel(program.blob(sha256), tuple(inputs), tuple(outputs), tuple(states), sha256)
 
 
-def _wanted_outputs(model: OnnxModel, outputs: Sequence[str] | None, state: dict[str, str]) -> list[str]:
+def wanted_outputs(model: OnnxModel, outputs: Sequence[str] | None, state: dict[str, str]) -> list[str]:
+    """Names of the outputs to be written. Raises ModelError for one that is not there."""
     there = [one.name for one in model.outputs]
     for name in [*(outputs or ()), *state.values()]:
         if name not in there:
@@ -268,7 +269,7 @@ def _wanted_outputs(model: OnnxModel, outputs: Sequence[str] | None, state: dict
     return wanted
 
 
-def _shape(info: ValueInfo, dims: dict[str, int]) -> tuple[int, ...]:
+def shape_of(info: ValueInfo, dims: dict[str, int]) -> tuple[int, ...]:
     """Of one event."""
     if info.type != FLOAT:
         raise NotNativeError(

@@ -20,7 +20,9 @@ HERE = Path(__file__).resolve().parent
 FLOOR = HERE.parents[1] / "ffi"
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow=local", "-Wstrict-prototypes", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
-FLAGS = ["-std=gnu11", "-O1", "-g", *WARNINGS, *SANITIZERS, f"-I{FLOOR / 'include'}", f"-I{FLOOR / 'src'}"]
+ARITHMETIC = ["-ffp-contract=off", "-fno-math-errno"]
+"""As in ffi/build.py: equal bits on every path are part of what is tried."""
+FLAGS = ["-std=gnu11", "-O1", "-g", *ARITHMETIC, *WARNINGS, *SANITIZERS, f"-I{FLOOR / 'include'}", f"-I{FLOOR / 'src'}"]
 CHUNK_PACKETS = 500_000
 """Mutated packets of one process: chunk k of a run has seed + k, so that a finding is repeated in a second."""
 CANARY_PACKETS = 20_000

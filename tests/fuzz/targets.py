@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ffi import lib
 from hotpath.examples.ingress.push_itch import FRAME
 from tests import packets, wire_tables
+from tests.support import model_blobs
 from tests.support.ingress_driver import norm_bytes, raw_payload
 
 ASAN = "heap-buffer-overflow"
@@ -169,6 +170,25 @@ ROWS = {
             sources=("line", "line_gap", "line_socket", "moldudp", "clock", "histogram", *RING),
             own_canaries={"twice": "a message out of sequence", "stale": "a message of what was never received"},
             understood_min=0.1,
+        ),
+        Target(
+            name="model",
+            what="model blobs",
+            program="model_fuzz",
+            sources=(
+                "model",
+                "model_check",
+                "model_trees",
+                "model_portable",
+                "model_avx2",
+                "model_avx512",
+                "model_ort",
+                "digest",
+                *RING,
+            ),
+            own_canaries={"short": ASAN, "paths": "the paths differ"},
+            understood_min=0.1,
+            corpus=model_blobs.corpus,
         ),
         Target(
             name="seat",

@@ -10,24 +10,10 @@ from ffi.dtypes import dtype_of
 from hotpath.errors import ModelError
 from hotpath.models.blob import Program, reference, with_digest
 from hotpath.models.executor import NativeModel, aligned
-from hotpath.models.lower_dense import dense_op
+from tests.support.model_blobs import corpus, layer
 
 HEADER, OP = dtype_of("model_header"), dtype_of("model_op")
 BEST = int(lib.model_path_best())
-
-
-def layer(inputs: int = 5, outputs: int = 19, *, seed: int = 1) -> tuple[bytes, np.ndarray, np.ndarray]:
-    """A blob of one dense layer, and what it holds."""
-    random = np.random.default_rng(seed)
-    matrix = random.normal(size=(outputs, inputs)).astype(np.float32)
-    bias = random.normal(size=outputs).astype(np.float32)
-    program = Program()
-    program.input_count = inputs
-    target = program.scratch(outputs)
-    dense_op(program, reference(lib.MODEL_INPUT, 0), matrix, bias, target)
-    program.op(lib.MODEL_EMIT, r=[target, 0, 0, reference(lib.MODEL_OUTPUT, 0)], n=[outputs])
-    program.output_count = outputs
-    return program.blob(bytes(32)), matrix, bias
 
 
 def load(blob: bytes) -> tuple[int, int]:
@@ -141,6 +127,17 @@ def test_python_says_what_is_wrong_and_what_to_do() -> None:
     assert caught.value.next_step
     with pytest.raises(ModelError, match="6 inputs where the model takes 5"):
         NativeModel(blob).run(np.zeros(6))
+
+
+def test_every_op_gives_equal_bits_on_every_path() -> None:
+    random = np.random.default_rng(5)
+    for blob in corpus():
+        models = [NativeModel(blob, path=path) for path in range(BEST + 1)]
+        for _ in range(20):
+            row = (random.normal(size=models[0].handle.input_count) * 3).astype(np.float32)
+            row[random.random(row.size) < 0.1] = random.choice([np.nan, np.inf, -np.inf, 0, 1e30, 1e-40])
+            first, *others = (model.run(row).view(np.uint32).tolist() for model in models)
+            assert all(other == first for other in others)
 
 
 # ---- functions of one variable -------------------------------------------------------------------------------
