@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Shown
 
-from bench import book, coprocess, durability, flat_out, gate, journal, kernel, path, ring, strategies, tap, wire
+from bench import book, coprocess, durability, flat_out, gate, journal, kernel, model, path, ring, strategies, tap, wire
 from bench.harness import BenchError, Finding, Options, Size, default_options, fingerprint, write_records
 
 Bench = Callable[[Options], Finding]
 BENCHES: dict[str, Bench] = {
     "ring": ring.run,
     "kernel": kernel.run,
+    "model": model.run,
     "book": book.run,
     "gate": gate.run,
     "path_fused": path.run_fused,
