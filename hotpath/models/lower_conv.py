@@ -163,7 +163,7 @@ def _window_asks(node: Node, asked: int, constants: dict[str, Array]) -> int | N
         or node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
     ):
         return None
-    if not isinstance(dilations, list) or not isinstance(pads, list) or len(pads) != 2:
+    if not isinstance(dilations, list) or not isinstance(pads, list) or len(pads) != 2 or len(dilations) != 1:
         return None
     span = int(dilations[0]) * (int(weights.shape[2]) - 1)
     return max(1, asked + span - int(pads[1]))

@@ -42,3 +42,6 @@ def lower(call: Call) -> Sequence[Value]:
         if str(error).startswith("node "):
             raise
         raise type(error)(f"{call.node.where()}: {error}", next_step=error.next_step) from error
+    except (ValueError, IndexError, TypeError, OverflowError, ArithmeticError) as error:
+        # Shapes or attributes that contradict one another, where NumPy is the first to see it.
+        raise ModelError(f"{call.node.where()}: {error}", next_step="export the model again") from error
