@@ -36,6 +36,7 @@ def timed_kills(topology: str, *, kills: int) -> list[Timed]:
         engine = DrillEngine(own, folder, "--arm")
         os.sched_setaffinity(engine.process.pid, set(cpus))
         try:
+            engine.wait_trading(tap, orders=1)
             return [timed_kill(engine, tap, linger_seconds=0.001, orders=3) for _ in range(kills)]
         finally:
             engine.end()
