@@ -78,6 +78,29 @@ static uint64_t in_flight_below(gateway *self, uint64_t order_bytes) {
     return order_bytes > arrived ? order_bytes - arrived : 0;
 }
 
+/* 1 once nothing is under way. One look at the clock in a kill: every turn until then asks the kernel. */
+static int kill_settled(gateway *self, const turn_plan *plan) {
+    control_page *page = self->stage.control;
+    uint64_t in_flight = in_flight_below(self, self->session.order_bytes);
+    if (in_flight && self->config.kill_reset_ns && plan->now_ns >= self->kill_time_ns + self->config.kill_reset_ns) {
+        session_fail(&self->session, SESSION_KILLED, plan->now_ns);
+        page->resets++;
+        in_flight = 0;
+    }
+    __atomic_store_n(&page->in_flight_bytes, in_flight, __ATOMIC_RELAXED);
+    return in_flight == 0;
+}
+
+/* Effective: told once for each kill. */
+static void kill_confirm(gateway *self, const turn_plan *plan, uint64_t epoch) {
+    if (self->kill_sent == epoch || !kill_settled(self, plan)) return;
+    control_page *page = self->stage.control;
+    self->kill_sent = epoch;
+    page->order_time_ns = self->order_time_ns;
+    page->effective_time_ns = clock_read(self->stage.clock);
+    __atomic_store_n(&page->killed_epoch_sent, plan->kill_epoch, __ATOMIC_RELEASE); /* partner: control_effective */
+}
+
 /* Cancels leave in the same turn: no order waits for them, and their bytes draw the acknowledgement of what went
  * before, which a venue's host may otherwise hold back. */
 static void kill_sweep(gateway *self, uint64_t epoch) {
@@ -95,35 +118,18 @@ void gateway_kill_begin(gateway *self, const turn_plan *plan) {
     page->sweep_orders = page->open_orders = self->open_count;
     page->resets = page->discarded_orders = 0;
     if (!self->socket) return;
-    kill_sweep(self, epoch);
     page->discarded_orders = orders_discard(self, NULL);
     uint64_t begun = bytes_begun(&self->session);
     if (self->session.order_bytes > begun) self->session.order_bytes = begun;
-}
-
-/* 1 once nothing is under way. One look at the clock in a kill: every turn until then asks the kernel. */
-static int kill_settled(gateway *self, const turn_plan *plan) {
-    control_page *page = self->stage.control;
-    uint64_t in_flight = in_flight_below(self, self->session.order_bytes);
-    if (in_flight && self->config.kill_reset_ns && plan->now_ns >= self->kill_time_ns + self->config.kill_reset_ns) {
-        session_fail(&self->session, SESSION_KILLED, plan->now_ns);
-        page->resets++;
-        in_flight = 0;
-    }
-    __atomic_store_n(&page->in_flight_bytes, in_flight, __ATOMIC_RELAXED);
-    return in_flight == 0;
+    kill_confirm(self, plan, epoch); /* most often nothing is under way, and the cancels need not be waited for */
+    kill_sweep(self, epoch);
 }
 
 void gateway_kill_serve(gateway *self, const turn_plan *plan) {
     if (self->config.replay) return;
     control_page *page = self->stage.control;
     uint64_t epoch = (uint64_t)plan->kill_epoch + 1;
-    if (self->kill_sent != epoch && kill_settled(self, plan)) {
-        self->kill_sent = epoch;
-        page->order_time_ns = self->order_time_ns;
-        page->effective_time_ns = clock_read(self->stage.clock);
-        __atomic_store_n(&page->killed_epoch_sent, plan->kill_epoch, __ATOMIC_RELEASE); /* partner: control_effective */
-    }
+    kill_confirm(self, plan, epoch);
     kill_sweep(self, epoch);
     if (page->sweep_orders < self->open_count) page->sweep_orders = self->open_count; /* found by a recovery */
     if (page->open_orders != self->open_count) page->open_orders = self->open_count;
