@@ -510,14 +510,14 @@ def test_a_child_that_is_killed_is_a_refusal_at_its_gate(registry: Registry, tmp
     rows = np.repeat(golden()[0][:1], 4096, axis=0)
     np.save(slow / GOLDEN_INPUTS, rows)
     np.save(slow / GOLDEN_OUTPUTS, np.repeat(golden()[1][:1], 4096, axis=0))
-    model = many_layers(120)
+    model = many_layers(100)
     (slow / MODEL_FILE).write_bytes(model)
     error = refused(registry, rewritten(slow, executor="onnxruntime"), replace(ROOMY, seconds_max=1))
     assert error.gate in ("load", "run") and "1 s of a processor" in error.found
 
 
 def many_layers(count: int) -> bytes:
-    """A net that takes about a millisecond a row."""
+    """A net that takes most of a millisecond a row."""
     from hotlab import graphs
 
     random = np.random.default_rng(3)

@@ -133,7 +133,7 @@ def test_made_features_are_read_as_they_are_written() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 200)), min_size=60, max_size=200), st.integers(0, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_no_row_is_learned_whose_label_reaches_into_the_test(steps: list[tuple[int, int]], embargo_ns: int) -> None:
     time_ns = np.cumsum([wait for wait, _ in steps]).astype(np.int64)
     end_ns = time_ns + np.array([horizon for _, horizon in steps], np.int64)
@@ -154,14 +154,14 @@ def test_no_row_is_learned_whose_label_reaches_into_the_test(steps: list[tuple[i
 
 
 def test_an_interval_covers_what_it_says() -> None:
-    """Of 60 samples of independent noise about 95 % of the intervals hold the truth, 0."""
+    """Of 30 samples of independent noise about 95 % of the intervals hold the truth, 0."""
     held = 0
-    for seed in range(60):
+    for seed in range(30):
         random = np.random.default_rng(seed)
         columns = [random.normal(size=300), random.normal(size=300)]
-        interval = walk.bootstrap(walk.correlation, columns, seed=1, resamples=200)
+        interval = walk.bootstrap(walk.correlation, columns, seed=1, resamples=120)
         held += interval.low <= 0 <= interval.high
-    assert held >= 50
+    assert held >= 24
 
 
 def test_area_counts_pairs() -> None:
