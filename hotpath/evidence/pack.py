@@ -138,7 +138,11 @@ def _run_files(journal: Journal) -> dict[str, bytes]:
         "journal.json": _text(_journal(journal)),
         "orders.jsonl": chained(_order_events(journal)),
     }
-    found = {"adjustments.jsonl": _lines(_adjustments(journal)), "reconciliation.json": _reconciliation(journal)}
+    found = {
+        "adjustments.jsonl": _lines(_adjustments(journal)),
+        "reconciliation.json": _reconciliation(journal),
+        "audit.jsonl": _audit(journal),
+    }
     return files | {name: data for name, data in found.items() if data}
 
 
@@ -222,6 +226,16 @@ def _adjustments(journal: Journal) -> Iterator[dict[str, Any]]:
                 "text": bytes(event["text"][: int(event["length"])]).decode("utf-8", "replace"),
                 "time_ns": int(event["header"]["origin_time_ns"]),
             }
+
+
+def _audit(journal: Journal) -> bytes:
+    """What people did to the engine, and were refused: whole lines, whose own chain `hotctl audit verify` checks."""
+    engine = journal.run.config.engine
+    try:
+        data = (Path(engine.state_dir) / f"{engine.name}.audit.jsonl").read_bytes()
+    except OSError:  # nobody held it, or the pack is made on another machine
+        return b""
+    return data[: data.rfind(b"\n") + 1]
 
 
 def _reconciliation(journal: Journal) -> bytes:

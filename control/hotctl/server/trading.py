@@ -97,6 +97,7 @@ class Kill:
                 "latched_on_disk": not trouble,
                 "effective": effective,
                 "effective_ns": effective_ns,
+                "bytes_in_flight": int(self._hands.run().page.in_flight_bytes),
                 "open_orders": left,
             },
         )
