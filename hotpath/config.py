@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, field
 
 from hotpath.config_control import ControlConfig
+from hotpath.config_models import ModelsConfig
 from hotpath.config_registry import RegistryConfig
 from hotpath.config_risk import InstrumentRiskOverride, RiskConfig
 from hotpath.config_seats import check_seats, check_strategies
@@ -98,6 +99,8 @@ class RingsConfig(Section, frozen=True):
     reject: Capacity = 4096
     adjust: Capacity = 256  # what people say of positions
     changes: Capacity = 4096  # of the limits, line by line
+    models: Capacity = 4096  # of the models, piece by piece
+    decision: Capacity = 16384  # what models said
     intake: Capacity = 4096  # checked requests of all seats
     seat_orders: Capacity = 1024  # requests of each seat
     seat_reports: Capacity = 4096  # to each seat
@@ -180,6 +183,7 @@ class WeightsConfig(Section, frozen=True):
     microprice: Weight = 1.0
     momentum: Weight = 0.5
     reversion: Weight = 0.5
+    model: Weight = 0.0  # of the model in force, with models.enabled
     custom: Weight = 0.0  # of signal.native
 
 
@@ -393,6 +397,7 @@ class Config(Section, frozen=True):
     tap: TapConfig = field(default_factory=TapConfig)
     ingress: IngressConfig = field(default_factory=IngressConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
     coprocesses: list[CoprocessConfig] = field(default_factory=list)
     strategies: list[StrategyConfig] = field(default_factory=list)
     control: ControlConfig = field(default_factory=ControlConfig)
@@ -559,6 +564,10 @@ def _check(config: Config, *, source: Path) -> None:
     if bool(signal.native) != bool(weights.custom):
         said = "is 0, so that signal.native would never be heard" if signal.native else "needs signal.native"
         refuse("signal.weights.custom", said)
+    if weights.model and not config.models.enabled:
+        refuse("signal.weights.model", "needs models.enabled: else no model can come")
+    if config.models.load and not config.models.enabled:
+        refuse("models.load", "needs models.enabled")
     reason = unisolated(config)
     if reason:
         refuse("signal.native", reason)
@@ -638,6 +647,7 @@ def _resolve_paths(config: Config, *, folder: Path) -> Config:
             folder=absolute(config.registry.folder),
             keys=[absolute(each) for each in config.registry.keys],
         ),
+        models=replace(config.models, load=absolute(config.models.load)),
         tap=replace(config.tap, endpoint=absolute_endpoint(config.tap.endpoint)),
         ingress=replace(config.ingress, endpoint=absolute_endpoint(config.ingress.endpoint)),
         control=replace(

@@ -29,9 +29,12 @@ from hotpath.endpoints import ingress_endpoint, publish_endpoints, tap_endpoint
 from hotpath.errors import ConfigError
 from hotpath.limits.kept import lay_over_kept
 from hotpath.limits_log import LimitsWriter
+from hotpath.models.page import load_configured, models_segment_bytes, prepare_models
 from hotpath.segments import HEADER_SIZE, Segment
 from hotpath.topology import (
     ENDPOINTS_SEGMENT,
+    MODELS_SEGMENT,
+    MODELS_WATCH_SEGMENT,
     STAGES,
     Placement,
     Ring,
@@ -87,6 +90,7 @@ class EngineSpec:
             journal=self.journal,
             tap=self.tap,
             ingress=self.ingress,
+            models=self.config.models.enabled,
             seats=[seat.name for seat in self.config.seats],
         )
 
@@ -130,6 +134,8 @@ class EngineMemory:
             self._create_pages()
             for ring in spec.rings:
                 self._create_ring(ring)
+            if spec.config.models.load and not spec.journal:  # where there is one it must be there to write them
+                load_configured(spec, run_epoch=self.run_epoch)
             self._create_stage_pages()
             if not spec.lockstep:
                 self._lay_over_limits()
@@ -164,6 +170,10 @@ class EngineMemory:
         instruments.view(spec.instruments.dtype, count=len(spec.instruments))[:] = spec.instruments
         table = self._create("limits", lib.SEGMENT_LIMITS, limits.segment_bytes(len(spec.instruments)))
         limits.publish_limits(table, spec.config.risk, spec.symbols)
+        if spec.config.models.enabled:
+            page = self._create(MODELS_SEGMENT, lib.SEGMENT_MODELS, models_segment_bytes(spec.config))
+            prepare_models(page, spec.config)
+            self._create_page(MODELS_WATCH_SEGMENT, lib.SEGMENT_MODELS_WATCH, "models_watch")
         if spec.lockstep:
             lockstep = self._create_page("lockstep", lib.SEGMENT_LOCKSTEP, "lockstep_page")
             lockstep.cast("lockstep_page *").strategies = len(spec.config.strategies)
@@ -240,11 +250,13 @@ def shared_bytes(config: Config, *, instruments: int, journal: bool = True) -> i
         journal=journal,
         tap=config.tap.enabled,
         ingress=config.feed.kind == "zmq",
+        models=config.models.enabled,
         seats=seats,
     )
     slots = sum(int(lib.ring_bytes(ring.capacity(config.rings), SLOT_SIZE)) for ring in rings)
     hops = (len(STAGES) * lib.HOPS_MAX + len(config.strategies)) * ffi.sizeof("histogram")
     tables = instruments * ffi.sizeof("instrument_entry") + limits.segment_bytes(instruments)
+    tables += models_segment_bytes(config) if config.models.enabled else 0
     return int(slots + hops + tables) + (SMALL_SEGMENTS + SEAT_SEGMENTS * len(seats)) * mmap.PAGESIZE
 
 

@@ -37,6 +37,9 @@ from hotpath.ledger.carry import last_run
 from hotpath.limits import publish_copy
 from hotpath.limits_log import RING as CHANGES
 from hotpath.limits_log import LimitsHistory, first_limits, spans_of
+from hotpath.models import loader as models
+from hotpath.models.page import RING as MODELS
+from hotpath.models.page import ModelsHistory
 from hotpath.rings import RingWriter
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.states import kept_states, states_of
@@ -156,6 +159,11 @@ class Replayer:
             )
             self._limits_version = self._limits.version
             self._limits_ends = np.array([end for _, end in spans_of(self.turns["risk"])])
+        if "signal" in self.own and stages.models is not None:
+            self._models = ModelsHistory(
+                lambda begin, end: recording.journal.events(MODELS, begin, end), lambda: recording.journal.next(MODELS)
+            )
+            self._models_ends = np.array([end for _, end in models.spans_of(self.turns["signal"])])
         self._others_take = 0  # executions that stages of other processes are yet to be given
         if self._patience and "gateway" in self.own:
             last = [recording.events(f"{stage}.ctl")["input_sequence"][-1:, EXEC_INPUT] for stage in ("signal", "risk")]
@@ -201,6 +209,8 @@ class Replayer:
             end = next((first for first in self.firsts[stage] if first > begin), len(turns))
             if stage == "risk":
                 end = min(end, self._show_limits(begin))
+            if stage == "signal" and self.stages.models is not None:
+                end = min(end, self._show_models(begin))
             chosen = turns[begin:end]
             count = int(
                 lib.retell_turns(
@@ -223,6 +233,12 @@ class Replayer:
             publish_copy(self._limits_page, self._limits.at(version))
             self._limits_version = version
         return int(self._limits_ends[np.searchsorted(self._limits_ends, turn, side="right")])
+
+    def _show_models(self, turn: int) -> int:
+        """Hand over the models that signal had in this turn; returns up to which one. Raises JournalError."""
+        assert self.stages.models is not None, "the caller looked"
+        self.stages.models.show(self._models, int(self.turns["signal"]["model_generation"][turn]))
+        return int(self._models_ends[np.searchsorted(self._models_ends, turn, side="right")])
 
     def _give(self) -> int:
         """Fill the recorded rings that these stages give, as far as they have room; returns how many events."""
@@ -339,7 +355,8 @@ def spec_of(recording: Recording, scratch: Path, *, name: str, topology: str) ->
     engine = replace(run.config.engine, name=name, state_dir=str(scratch), topology=topology)
     feed = replace(run.config.feed, kind="none")
     gateway = replace(run.config.gateway, intents_dir="")  # into `scratch`, and gone with it
-    config = replace(run.config, engine=engine, feed=feed, gateway=gateway)
+    no_models = replace(run.config.models, load="")  # each generation comes from the recording
+    config = replace(run.config, engine=engine, feed=feed, gateway=gateway, models=no_models)
     places = (Place(process, stages, cpu=None, wait="spin") for process, stages in PROCESSES[topology].items())
     return EngineSpec(
         config=config,

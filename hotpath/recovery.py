@@ -30,6 +30,9 @@ from hotpath.front_ends import RawTrace, SeatTraces, resume_feed, resume_seats
 from hotpath.journal import Journal, event_type
 from hotpath.limits_log import RING as CHANGES
 from hotpath.limits_log import LimitsHistory, PrivateLimits, first_limits, spans_of
+from hotpath.models import loader as models
+from hotpath.models.page import RING as MODELS
+from hotpath.models.page import ModelsHistory
 from hotpath.rings import CURSOR_BYTES
 from hotpath.stage_images import StageImage, make_image, newest_image, restore_image
 from hotpath.stages import ProcessStages
@@ -43,6 +46,7 @@ WAIT_SECONDS = 0.001
 STAMP = slice(0, 8)
 INGRESS = slice(24, 32)
 PUBLISH = slice(32, 40)
+MODEL_LATENCY = slice(ffi.offsetof("decision_event", "latency_ns"), ffi.offsetof("decision_event", "latency_ns") + 4)
 
 # The rings of each stage's plan, word by word, and where its structure has the reader.
 READERS = {
@@ -53,7 +57,7 @@ READERS = {
 # The rings that it writes; the first is the one that its records count. What is measured, not decided, may differ.
 WRITERS = {
     "feed": (("norm", (INGRESS, PUBLISH)),),
-    "signal": (("signal", (INGRESS, PUBLISH)),),
+    "signal": (("signal", (INGRESS, PUBLISH)), ("decision", (MODEL_LATENCY,))),
     "risk": (("cmd", (PUBLISH,)), ("reject", (PUBLISH,))),
 }
 REBUILT = tuple(READERS)
@@ -139,6 +143,10 @@ class Past:
         first = first_limits(self._spec.config.risk, self._spec.symbols)
         return LimitsHistory(first, partial(self.chunk, CHANGES), partial(self.head, CHANGES))
 
+    def models(self) -> ModelsHistory:
+        """Every generation of the run's models."""
+        return ModelsHistory(partial(self.chunk, MODELS), partial(self.head, MODELS))
+
     def follow(self, ring: str, trace: RawTrace | SeatTraces) -> None:
         """Take a trace up to the last event of its ring."""
         head = self.head(ring)
@@ -221,6 +229,7 @@ class StageRebuild:
         self._outputs = [
             Output(ring, measured, getattr(self._stage, ring), PrivateRing(self._capacity(ring)))
             for ring, measured in WRITERS[stage]
+            if ring in self._rings
         ]
         self._saved: list[tuple[Any, Any]] = []  # structures of the stage, and what they held
         self._live_readers: list[Any] = []
@@ -229,6 +238,7 @@ class StageRebuild:
         self._shadow_pages: list[Any] = []
         self._seat_pages: list[Any] = []
         self._limits: PrivateLimits | None = None
+        self._models: ModelsHistory | None = None
         if stage != "signal" or self._stage.seats == ffi.NULL:
             return
         self._seats = self._stage.seats
@@ -269,6 +279,12 @@ class StageRebuild:
             self._limits = PrivateLimits(self._past.limits())
             self._live_limits = self._stage.limits
             self._look_at_limits(self._limits.page)
+        if self.name == "signal" and self._stages.models is not None:
+            self._models = self._past.models()
+            self._scorer = self._stage.scorer
+            self._live_models = (self._scorer.page, self._scorer.watch, self._scorer.measures)
+            self._watch = ffi.new("models_watch *")
+            self._scorer.page, self._scorer.watch, self._scorer.measures = ffi.NULL, self._watch, 0
         for index, page in enumerate(self._seat_pages):
             shadow = ffi.new("seat_page *", page[0])
             shadow.refused = shadow.reports = shadow.reports_lost = 0
@@ -290,8 +306,32 @@ class StageRebuild:
         except JournalError as error:
             raise RecoveryError(f"risk: {error}") from None
 
+    def _show_models(self, generation: int) -> None:
+        """Those that the next turns had. Raises RecoveryError when they are not on record."""
+        if self._models is None or self._stages.models is None:
+            return
+        try:
+            self._stages.models.show(self._models, generation)
+        except JournalError as error:
+            raise RecoveryError(f"signal: {error}") from None
+
+    def _show(self, turn: Any) -> None:
+        """All that this turn and those like it decided by, beside the events."""
+        self._show_limits(int(turn["limits_version"]))
+        self._show_models(int(turn["model_generation"]))
+
+    def _spans(self, records: npt.NDArray[Any]) -> list[tuple[int, int]]:
+        """Stretches of turns that decided by the same limits or models."""
+        if self._limits is not None:
+            return spans_of(records)
+        return models.spans_of(records) if self._models is not None else [(0, len(records))]
+
     def take_image(self, image: StageImage) -> None:
         """Begin with the state that a snapshot holds. Raises RecoveryError."""
+        if self._models is not None and image.models:
+            self._show_models(image.models)
+            if lib.scorer_apply(self._scorer, image.models, 0) != 1:
+                raise RecoveryError(f"signal: the snapshot of turn {image.turn} names models that are not at hand")
         restore_image(self._stages, self.name, image, self._page, self._shadow_pages)
         self.turns = image.turn
         for index, (ring, reader) in enumerate(self._inputs):
@@ -315,8 +355,8 @@ class StageRebuild:
         while self.turns < total:
             records = np.ascontiguousarray(self._past.chunk(ring, self.turns, min(total, self.turns + CHUNK)))
             self._c.turns, self._c.turn = ffi.cast("turn_event *", records.ctypes.data), 0
-            for begin, end in spans_of(records) if self._limits is not None else [(0, len(records))]:
-                self._show_limits(int(records["limits_version"][begin]))
+            for begin, end in self._spans(records):
+                self._show(records[begin])
                 self._c.turn_count = end
                 self._run(lambda: lib.rebuild_run(self._c, TURNS_BETWEEN_BEATS), records)
             self.turns += len(records)
@@ -360,6 +400,7 @@ class StageRebuild:
         cut = self._left_traces()
         if cut:
             self._show_limits(int(plan.limits_version))
+            self._show_models(int(plan.model_generation))
             self._run(lambda: lib.rebuild_cut_turn(self._c, plan), np.empty(0))
             if int(self._context.turn) != self.turns + 1:
                 raise RecoveryError(f"{self.name}: turn {self.turns + 1} left traces, and its plan makes none")
@@ -439,6 +480,9 @@ class StageRebuild:
         page.turns = self._context.turn
         page.error = lib.STAGE_ERROR_NONE
         self._context.page = page
+        if self._models is not None:
+            self._scorer.page, self._scorer.watch, self._scorer.measures = self._live_models
+            self._scorer.watch.generation = self._scorer.in_force
         if self.name == "risk":
             self._stage.gate.counter = page.counter
             self._look_at_limits(self._live_limits)

@@ -222,6 +222,7 @@ def _replay_here(
             messages_per_round=options.messages_per_round,
             strategies_here=True,
         )
+        stages.follow_models()
         strategies = [StrategyHost(spec, each, run_epoch=memory.run_epoch) for each in spec.config.strategies]
         lib.control_arm(memory.control, memory.control.kill_epoch)
         onlooker = watch(spec) if watch is not None else None

@@ -62,6 +62,7 @@ class StageImage(Struct):
     sizes: dict[str, int] = field(default_factory=dict)  # of the parts, packed
     raw: RawTrace = field(default_factory=RawTrace)  # feed: where its front end stands
     seats: SeatTraces = field(default_factory=SeatTraces)  # signal
+    models: int = 0  # signal: the generation in force, with the roles that failed
     parts: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -84,6 +85,8 @@ def _structures(stages: ProcessStages, stage: str, page: Any, seat_pages: list[A
         parts["working"] = ffi.buffer(owner.working, count * ffi.sizeof("uint32_t"))
         if owner.native.state != ffi.NULL:
             parts["native"] = ffi.buffer(owner.native.state, count * lib.NATIVE_STATE_MAX * ffi.sizeof("double"))
+        if owner.scorer != ffi.NULL:
+            parts |= _model_states(owner.scorer)
         if owner.seats != ffi.NULL:
             parts |= {f"seats.{name}": _field(owner.seats, name) for name in SEATS_FIELDS}
         for index, seat_page in enumerate(seat_pages):
@@ -95,6 +98,19 @@ def _structures(stages: ProcessStages, stage: str, page: Any, seat_pages: list[A
             if kind.type.kind != "pointer":
                 parts[f"gate.{name}"] = _field(owner.gate, name)
     return parts
+
+
+def _model_states(scorer: Any) -> dict[str, Any]:
+    """What each model in force remembers of every instrument."""
+    deck = scorer.deck
+    if deck == ffi.NULL:
+        return {}
+    found = {}
+    for role in range(lib.MODEL_ROLES):
+        model = deck.role[role]
+        if model != ffi.NULL:
+            found[f"model.{role}"] = ffi.buffer(model.state, int(model.stride) * int(scorer.instrument_count))
+    return found
 
 
 def _memories(stages: ProcessStages, stage: str) -> dict[str, Any]:
@@ -131,8 +147,14 @@ def make_image(
         digest=int(context.digest),
         readers=readers,
         writers=writers,
+        models=_models_of(stages, stage),
         parts={name: bytes(part) for name, part in parts.items()},
     )
+
+
+def _models_of(stages: ProcessStages, stage: str) -> int:
+    owner = getattr(stages, stage)
+    return int(owner.scorer.in_force) if stage == "signal" and owner.scorer != ffi.NULL else 0
 
 
 def restore_image(stages: ProcessStages, stage: str, image: StageImage, page: Any, seat_pages: list[Any]) -> None:

@@ -63,6 +63,7 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = (), succes
     stages = ProcessStages(spec, place, run_epoch=run.run_epoch, messages_per_round=run.messages_per_round)
     if succession is not None:
         _succeed(stages, succession)
+    stages.follow_models(succeeds=succession is not None)
     host.prepare(place, spec.config.engine)
     host.freeze_garbage()
     _announce(stages, lib.STAGE_READY)

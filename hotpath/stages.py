@@ -24,10 +24,13 @@ from hotpath.errors import StageError
 from hotpath.flows import feed_packets
 from hotpath.holders import Hold, hold, session_lock
 from hotpath.limits import copy_bytes
+from hotpath.models.loader import Loader
 from hotpath.rings import CURSOR_BYTES
 from hotpath.segments import Segment
 from hotpath.sockets import open_lines, open_servers, resolve
 from hotpath.topology import (
+    MODELS_SEGMENT,
+    MODELS_WATCH_SEGMENT,
     STAGES,
     Place,
     Ring,
@@ -95,6 +98,7 @@ class ProcessStages:
         self.risk: Any = ffi.NULL
         self.gateway: Any = ffi.NULL
         self.session_hold: Hold | None = None
+        self.models: Loader | None = None  # where models may be loaded, in the process of signal
         self._kept: list[Any] = []  # owners of memory that C points into
         self._attached: dict[str, Segment] = {}
         self.rings = {ring.name: ring for ring in spec.rings}
@@ -372,8 +376,32 @@ class ProcessStages:
         self._fill_rolls(signal)
         if self.spec.config.seats:
             signal.seats = self._seats(signal)
+        if self.spec.config.models.enabled:
+            signal.scorer = self._scorer(signal, count)
         lib.signal_init(signal)
         return signal
+
+    def _scorer(self, signal: Any, count: int) -> Any:
+        """The place of models. In a replay their generations are those that the turns name."""
+        scorer = self._keep(ffi.new("scorer *"))
+        page = self.segment(MODELS_SEGMENT, lib.SEGMENT_MODELS)
+        watch = self.segment(MODELS_WATCH_SEGMENT, lib.SEGMENT_MODELS_WATCH, writable=True)
+        scorer.page, scorer.watch = page.cast("models_page *"), watch.cast("models_watch *")
+        scorer.instrument_count = count
+        scorer.measures = not self.spec.lockstep and not self.replay_gateway
+        self._writer("decision", ffi.addressof(signal, "decision"))
+        self.models = Loader(scorer, instruments=count)
+        return scorer
+
+    def follow_models(self, *, succeeds: bool = False) -> None:
+        """Take up what the desk names: now, and in a running engine from now on. `succeeds`: a dead one's place."""
+        if self.models is None:
+            return
+        page = self.segment(MODELS_SEGMENT, lib.SEGMENT_MODELS)
+        if not succeeds:
+            self.models.first(page)
+        if not self.spec.lockstep:
+            self.models.follow(page)
 
     def _bind_native(self, native: Any, count: int) -> None:
         """The user's own function, if the configuration names one. Imports their code, and numba with it."""
@@ -440,6 +468,9 @@ class ProcessStages:
         lib.gate_init(ffi.addressof(risk, "gate"), self._memory(gate_size), gate_size, count, OPEN_ORDERS_MAX)
         risk.gate.entry = self._instruments()
         risk.gate.require_trading_state = self.spec.config.risk.require_trading_state
+        if self.spec.config.models.enabled:
+            watch = self.segment(MODELS_WATCH_SEGMENT, lib.SEGMENT_MODELS_WATCH)
+            risk.models = watch.cast("models_watch *")
         risk.limits = self.segment("limits", lib.SEGMENT_LIMITS).cast("limits_page *")
         risk.limits_bytes = copy_bytes(count)
         for index in range(2):
@@ -582,6 +613,8 @@ class ProcessStages:
         for owner in self._kept:
             if isinstance(owner, socket.socket):
                 owner.close()
+        if self.models is not None:
+            self.models.close()
         self._kept.clear()
         self._attached.clear()
         if self.session_hold is not None:
@@ -600,7 +633,7 @@ def fill_signal_config(target: Any, spec: EngineSpec) -> None:
         key = name[0]
         setattr(target.feature, key, getattr(signal.features, key))
     weights = signal.weights
-    target.strategy.weight = [weights.microprice, weights.momentum, weights.reversion, 0.0, weights.custom]
+    target.strategy.weight = [weights.microprice, weights.momentum, weights.reversion, weights.model, weights.custom]
     target.silent = not any(target.strategy.weight)
     if target.silent:  # the seats alone trade; the kernel's check wants a weight
         target.strategy.weight[lib.COMPONENT_MICROPRICE] = 1.0

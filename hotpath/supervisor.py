@@ -47,6 +47,7 @@ from hotpath.journal import run_folder
 from hotpath.journal.watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
 from hotpath.ledger.desk import AdjustmentDesk
+from hotpath.models.page import load_configured
 from hotpath.reconcile.watch import ReconcileWatch
 from hotpath.run_file import write_run_file
 from hotpath.seat_watch import bury_coprocesses
@@ -169,6 +170,8 @@ class Supervisor:
         if self.arm_when_ready and self.spec.lockstep:
             self.arm()
         self._start_sides(around=True)
+        if self.spec.config.models.load and self.spec.journal:
+            load_configured(self.spec, run_epoch=self.memory.run_epoch)
         self.notices += self.desk.serve()  # before the gateway's first turn, so that they stand before its executions
         for place in self.spec.placement.places:
             self._start_stages(place.process, place.stages)

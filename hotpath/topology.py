@@ -27,6 +27,8 @@ LIMITS_SEGMENT = "limits"
 INSTRUMENTS_SEGMENT = "instruments"
 LOCKSTEP_SEGMENT = "lockstep"
 ENDPOINTS_SEGMENT = "endpoints"
+MODELS_SEGMENT = "models.page"
+MODELS_WATCH_SEGMENT = "models.watch"
 
 
 def page_segment(stage: str) -> str:
@@ -114,12 +116,18 @@ class Ring:
 
 
 def ring_table(
-    *, paper: bool, journal: bool = False, tap: bool = False, ingress: bool = False, seats: Sequence[str] = ()
+    *,
+    paper: bool,
+    journal: bool = False,
+    tap: bool = False,
+    ingress: bool = False,
+    models: bool = False,
+    seats: Sequence[str] = (),
 ) -> tuple[Ring, ...]:
     """Every ring of an engine.
 
-    `paper`: the gateway reads the market too; `journal`, `tap`, `ingress`: these run; `seats`: names of the
-    co-processes' places.
+    `paper`: the gateway reads the market too; `journal`, `tap`, `ingress`: these run; `models`: some may be loaded;
+    `seats`: names of the co-processes' places.
     """
     beside = ("journal",) if journal else ()
     look = ("tap",) if tap else ()
@@ -140,8 +148,15 @@ def ring_table(
         Ring("changes", "supervisor", beside, (), "the limits stay as they are until the journal has caught up"),
         *(Ring(f"{stage}.ctl", stage, beside, (), stops) for stage in STAGES),
         *(_ingress_ring() if ingress else ()),
+        *(_model_rings(beside) if models else ()),
         *(_seat_rings(seats, beside, look) if seats else ()),
     )
+
+
+def _model_rings(beside: tuple[str, ...]) -> Iterator[Ring]:
+    """Every generation of the models before it comes into force, and what each model said."""
+    yield Ring("models", "supervisor", beside, (), "the models stay as they are until the journal has caught up")
+    yield Ring("decision", "signal", (), beside, "nobody holds it back; what the journal missed it tells")
 
 
 def _ingress_ring() -> Iterator[Ring]:

@@ -102,8 +102,9 @@ static uint64_t pass_features(void) {
 static uint64_t pass_scores(void) {
     uint64_t sum = 0;
     int16_t component[COMPONENTS_MAX];
+    const double given[GIVEN_MAX] = {0};
     for (uint32_t i = 0; i < EVENTS; i++) {
-        double score = strategy_score(&strategy, value[i], ready[i], 0, component);
+        double score = strategy_score(&strategy, value[i], ready[i], given, component);
         uint64_t bits;
         memcpy(&bits, &score, sizeof bits);
         sum = digest_bytes(sum ^ bits, component, sizeof component);

@@ -48,7 +48,9 @@ enum segment_kind {
     SEGMENT_INTENTS,
     SEGMENT_SEAT,
     SEGMENT_SEAT_CLIENT,
-    SEGMENT_ENDPOINTS
+    SEGMENT_ENDPOINTS,
+    SEGMENT_MODELS,
+    SEGMENT_MODELS_WATCH
 };
 
 /* The first 128 bytes of every segment. `magic` is stored last, with release: a segment that has
@@ -158,6 +160,7 @@ enum event_type {
     SIGNAL_NEW = 64,
     SIGNAL_REPLACE,
     SIGNAL_CANCEL,
+    SIGNAL_DECISION,    /* on the ring decision: what a model said, whether it trades or only looks on */
     /* cmd */
     CMD_NEW = 80,
     CMD_REPLACE,
@@ -186,6 +189,8 @@ enum event_type {
     /* ctl */
     CTL_TURN = 128,
     CTL_LIMITS,         /* a line of a version of the limits that differs from the version before */
+    CTL_MODEL_BYTES,    /* a piece of a model's image, once for each image of a run */
+    CTL_MODELS,         /* a generation of the models: which images play which part */
     /* seats: what a co-process asks for, and on the ring intake what became of its seat */
     REQUEST_NEW = 144,
     REQUEST_REPLACE,    /* target_token becomes token, at price for quantity (the total, executed included) */
@@ -377,6 +382,126 @@ typedef struct {
     uint32_t line;       /* which CACHE_LINE_SIZE bytes of the copy, from 0 */
     uint8_t bytes[CACHE_LINE_SIZE];
 } limits_change;
+
+/* ---- models ------------------------------------------------------------------------------------ */
+
+/* The parts that models play in one generation. */
+enum model_role {
+    MODEL_CHAMPION,   /* trades */
+    MODEL_CHALLENGER, /* looks on, or trades a part: enum challenger_part */
+    MODEL_FALLBACK,   /* takes the champion's place when that failed */
+    MODEL_ROLES
+};
+
+enum challenger_part {
+    CHALLENGER_SHADOW,      /* its decisions are recorded and compared, never traded */
+    CHALLENGER_INSTRUMENTS, /* it trades a fraction of the instruments */
+    CHALLENGER_SIZE         /* the wished position is the champion's and, for a fraction, its own */
+};
+
+#define MODEL_TRIP_SHIFT 24 /* of turn_plan.model_generation: above it a bit for each role that failed */
+#define MODEL_GENERATION_MASK 16777215
+
+/* A generation of the models: what a slot of the models segment, and a CTL_MODELS event, begin with. */
+typedef struct {
+    uint64_t checksum;          /* of the rest (digest_bytes, seed 0) */
+    uint32_t generation;        /* from 1; 0: no model was ever loaded */
+    uint32_t part;              /* enum challenger_part */
+    uint32_t part_ppm;          /* of instruments or size */
+    uint32_t reason;            /* enum model_reason */
+    uint64_t digest[MODEL_ROLES]; /* of the images; 0: nobody plays that part */
+} models_deck;
+
+/* Why a generation came. */
+enum model_reason {
+    MODEL_REASON_LOADED,
+    MODEL_REASON_SHADOWED,
+    MODEL_REASON_CANARY,
+    MODEL_REASON_PROMOTED,
+    MODEL_REASON_ROLLED_BACK,
+    MODEL_REASON_DROPPED,   /* the challenger is looked at no more */
+    MODEL_REASON_FELL_BACK  /* a model failed on the path */
+};
+
+/* At SEGMENT_HEADER_SIZE of the models segment; two slots follow. A slot holds a deck and, one behind the other at
+ * multiples of 64 bytes, the images that it names. Readers copy slot[generation & 1] and check every digest. */
+typedef struct {
+    uint64_t generation;     /* stored last, with release */
+    uint64_t slot_offset[2]; /* from this page */
+    uint64_t slot_bytes;
+    uint64_t trip;           /* generation | roles << MODEL_TRIP_SHIFT: what was found to have drifted */
+    uint64_t reserved[3];
+    uint64_t image_offset[2][4]; /* of each role, from the slot's start; 0: none */
+    uint64_t image_bytes[2][4];
+} models_page;
+
+/* What the journal has of the models: every image once, in pieces, then each generation. */
+typedef struct {
+    event_header header;
+    uint64_t digest;     /* CTL_MODEL_BYTES: of the whole image */
+    uint32_t generation; /* CTL_MODELS */
+    uint32_t offset;     /* CTL_MODEL_BYTES: of this piece; CTL_MODELS: 0 */
+    uint8_t bytes[CACHE_LINE_SIZE]; /* a piece, or a models_deck and behind it who did it (UTF-8) */
+} model_change;
+
+enum decision_status {
+    DECISION_SCORED,
+    DECISION_ABSTAINED, /* an input is not known */
+    DECISION_NAN,       /* the model gave no number: it has no opinion */
+    DECISION_FAILED     /* the executor returned an error */
+};
+
+/* What a model said to one event. cause: the norm event. */
+typedef struct {
+    event_header header;
+    uint64_t digest;        /* of the model's image */
+    uint64_t inputs_digest; /* of its inputs, to the bit */
+    double score;           /* the model's own, in [-1, 1] */
+    double ensemble;        /* with the other components, by their weights */
+    int64_t target_lots;    /* the position that it wishes; where it wishes none, what is held */
+    int64_t position_lots;  /* held then */
+    float output;           /* of the model, before centre and scale */
+    uint32_t generation;
+    uint32_t latency_ns;    /* measured; 0 in virtual time */
+    uint8_t role;           /* enum model_role */
+    uint8_t status;         /* enum decision_status */
+    uint8_t acts;           /* 1: orders follow it */
+    uint8_t wishes;         /* 1: |ensemble| passed the threshold */
+    uint64_t reserved[2];
+} decision_event;
+
+#define DRIFT_BINS 10
+#define DRIFT_COLUMNS 65 /* the inputs, and the score behind them */
+#define MODEL_COLUMNS_MAX 64
+
+/* How a model fares on the path. One writer: the signal stage. */
+typedef struct {
+    uint64_t digest;
+    uint64_t runs;
+    uint64_t abstained;
+    uint64_t nan;
+    uint64_t over_budget;
+    uint64_t latency_sum_ns;
+    uint64_t latency_max_ns;
+    uint64_t wishes;
+    uint64_t compared;    /* of a challenger: events at which the champion was asked too */
+    uint64_t agreed;      /* both wished the same position */
+    uint64_t drift_count; /* evaluations that were counted below */
+    uint64_t reserved[5];
+    uint32_t bin[DRIFT_COLUMNS][DRIFT_BINS];
+} model_health;
+
+/* At SEGMENT_HEADER_SIZE of the segment models.watch. */
+typedef struct {
+    uint64_t generation; /* in force, with the roles that failed */
+    uint64_t time_ns;    /* since when, by the turn's time */
+    uint64_t trip_cause[MODEL_ROLES]; /* enum model_trip, of the roles that failed */
+    uint64_t swaps;
+    uint64_t reserved[2];
+    model_health health[MODEL_ROLES];
+} models_watch;
+
+enum model_trip { MODEL_TRIP_NONE, MODEL_TRIP_LATENCY, MODEL_TRIP_NAN, MODEL_TRIP_DRIFT };
 
 /* One non-idle turn of a stage: all that its decisions could see besides the events themselves. Its header's
  * ingress_time_ns is no time: it holds a bit for each cause (enum cause) that tightened the engine then, for people. */
@@ -1045,6 +1170,12 @@ enum signal_counter {
     SIGNAL_SEATS_CUT,
     SIGNAL_SEATS_ATTACHED,   /* gauge */
     SIGNAL_SUPPRESSED_CROSSED,
+    SIGNAL_MODEL_GENERATION, /* gauge: of the models in force */
+    SIGNAL_MODEL_SWAPS,
+    SIGNAL_MODEL_RUNS,       /* of all models */
+    SIGNAL_MODEL_ABSTAINED,
+    SIGNAL_MODEL_NAN,
+    SIGNAL_MODEL_FALLBACKS,  /* models that failed on the path */
     SIGNAL_COUNTERS
 };
 

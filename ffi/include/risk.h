@@ -33,6 +33,7 @@ typedef struct {
     uint32_t reserved;
     uint64_t roll_time_ns[ROLLS_AHEAD]; /* the next rolls of the trading day; 0 = none */
     uint64_t order_id_base;    /* highest order id of the day's earlier runs */
+    const models_watch *models; /* NULL: no model can come */
 } risk_stage;
 
 /* Prepare: take over the limits in force. 0 when the copy that the page names is not whole. */

@@ -18,6 +18,7 @@
 #include "stage.h"
 #include "feature.h"
 #include "native.h"
+#include "scorer.h"
 #include "seat.h"
 #include "strategy.h"
 
@@ -86,6 +87,8 @@ typedef struct {
     uint64_t roll_time_ns[ROLLS_AHEAD]; /* the next rolls of the trading day; 0 = none */
     uint64_t order_id_base;   /* as risk's */
     seats *seats;             /* NULL: no co-process can come */
+    scorer *scorer;           /* NULL: no model can come */
+    ring_writer decision;     /* what models said; with a scorer */
 } signal_stage;
 
 void signal_init(signal_stage *signal);

@@ -7,7 +7,7 @@
  *                   clamp((sma_fast - sma_slow) / sma_slow / momentum_scale)
  *   reversion   against what has gone far, in the mean of two measures.
  *                   -(clamp(zscore / zscore_scale) + clamp((rsi - 50) / rsi_scale)) / 2
- *   model       empty until a model is fitted to the seat.
+ *   model       what the model in force says (scorer.h); 0 while there is none.
  *   custom      what the user's own compiled function says ([signal] native).
  *
  *   ensemble    sum(weight * component) / sum(|weight|)
@@ -23,10 +23,11 @@
 
 enum strategy_component { COMPONENT_MICROPRICE, COMPONENT_MOMENTUM, COMPONENT_REVERSION, COMPONENT_MODEL, COMPONENT_CUSTOM };
 
+enum strategy_given { GIVEN_MODEL, GIVEN_CUSTOM, GIVEN_MAX };
+
 enum strategy_status {
     STRATEGY_OK,
     STRATEGY_BAD_WEIGHT,   /* not finite, or all are 0 */
-    STRATEGY_EMPTY_SEAT,   /* a weight on a component that nothing fills */
     STRATEGY_BAD_SCALE,    /* not positive and finite */
     STRATEGY_BAD_THRESHOLD /* not in (0, 1] */
 };
@@ -42,7 +43,7 @@ typedef struct {
 
 /* STRATEGY_OK, or what is wrong, with the name of the field in *field (static; may be NULL). */
 int strategy_config_check(const strategy_config *config, const char **field);
-/* The ensemble's score of what feature_update gave and of `custom`, the user's own score (0 without one);
- * it is clamped like the others, and NaN is no opinion. Each component's own, times
+/* The ensemble's score of what feature_update gave and of given[2]: the model's score and the user's own (0 without
+ * one); they are clamped like the others, and NaN is no opinion. Each component's own, times
  * STRATEGY_COMPONENT_SCALE and rounded to the nearest, goes to component[]. */
-double strategy_score(const strategy_config *config, const double *value, uint32_t ready, double custom, int16_t *component);
+double strategy_score(const strategy_config *config, const double *value, uint32_t ready, const double *given, int16_t *component);

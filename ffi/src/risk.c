@@ -88,6 +88,8 @@ void risk_plan(risk_stage *risk, turn_plan *plan) {
     limits_take(risk);
     uint32_t newest = risk->limits_waiting ? !risk->limits_in_force : risk->limits_in_force;
     plan->limits_version = (uint32_t)risk->limits_copy[newest]->version;
+    if (risk->models) /* partner: scorer_apply */
+        plan->model_generation = __atomic_load_n(&risk->models->generation, __ATOMIC_ACQUIRE) & MODEL_GENERATION_MASK;
     memset(plan->input_sequence, 0, sizeof plan->input_sequence);
     /* Intents are counted first: each one's cause then stands in norm by the time norm is counted. */
     uint64_t refusals = ring_room_inline(&risk->reject);

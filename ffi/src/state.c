@@ -53,6 +53,16 @@ static uint64_t working_word(const working_order *order) {
     return digest_bytes(0, field, sizeof field);
 }
 
+/* What each model in force remembers, and which failed. */
+static uint64_t state_models(const scorer *models) {
+    uint64_t digest = chain(0, models->in_force);
+    for (int role = 0; models->deck && role < MODEL_ROLES; role++) {
+        const scorer_model *one = models->deck->role[role];
+        if (one) digest = digest_bytes(digest ^ one->digest, one->state, one->stride * models->instrument_count);
+    }
+    return digest;
+}
+
 uint64_t state_signal(const signal_stage *signal) {
     uint64_t digest = chain(0, signal->norm.next);
     digest = chain(chain(digest, signal->exec.next), signal->reject.next);
@@ -61,6 +71,7 @@ uint64_t state_signal(const signal_stage *signal) {
         digest = digest_bytes(digest, &signal->feature[i], sizeof signal->feature[i]);
         digest = chain(digest, working_word(&signal->order[i]));
     }
+    if (signal->scorer) digest = chain(digest, state_models(signal->scorer));
     if (!signal->native.function) return digest;
     return digest_bytes(digest, signal->native.state, signal->instrument_count * NATIVE_STATE_MAX * sizeof(double));
 }

@@ -36,12 +36,13 @@ static double score_reversion(const strategy_config *config, const double *value
     return -(distance + strength) * 0.5;
 }
 
-double strategy_score(const strategy_config *config, const double *value, uint32_t ready, double custom, int16_t *component) {
+double strategy_score(const strategy_config *config, const double *value, uint32_t ready, const double *given, int16_t *component) {
     double score[COMPONENTS_MAX] = {
         [COMPONENT_MICROPRICE] = score_microprice(config, value, ready),
         [COMPONENT_MOMENTUM] = score_momentum(config, value, ready),
         [COMPONENT_REVERSION] = score_reversion(config, value, ready),
-        [COMPONENT_CUSTOM] = clamp(custom),
+        [COMPONENT_MODEL] = clamp(given[GIVEN_MODEL]),
+        [COMPONENT_CUSTOM] = clamp(given[GIVEN_CUSTOM]),
     };
     double sum = 0, weights = 0;
     for (int i = 0; i < COMPONENTS_MAX; i++) {
@@ -62,7 +63,6 @@ int strategy_config_check(const strategy_config *config, const char **field) {
     double weights = 0;
     for (int i = 0; i < COMPONENTS_MAX; i++) weights += fabs(config->weight[i]);
     if (!(weights > 0) || !isfinite(weights)) return fail(STRATEGY_BAD_WEIGHT, "weight", field);
-    if (config->weight[COMPONENT_MODEL] != 0) return fail(STRATEGY_EMPTY_SEAT, "weight", field);
     if (!(config->threshold > 0 && config->threshold <= 1)) return fail(STRATEGY_BAD_THRESHOLD, "threshold", field);
     const struct {
         double value;

@@ -227,11 +227,11 @@ class RetoldFeatures(Kept):
             found.append(FeatureValue(name, None if math.isnan(value) else value, f"{int(bits):016x}"))
         return found
 
-    def score(self, custom: float) -> tuple[float, list[int]]:
+    def score(self, custom: float, model: float = 0.0) -> tuple[float, list[int]]:
         """The ensemble's score and each component's, in parts of STRATEGY_COMPONENT_SCALE."""
         component = ffi.new("int16_t[]", lib.COMPONENTS_MAX)
         strategy = ffi.addressof(self.config, "strategy")
-        score = float(lib.strategy_score(strategy, self.values, self.ready, custom, component))
+        score = float(lib.strategy_score(strategy, self.values, self.ready, [model, custom], component))
         return score, [int(each) for each in component]
 
 

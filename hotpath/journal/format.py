@@ -52,6 +52,8 @@ EVENT_OF_RING = {
     "adjust": "adjustment_event",
     "changes": "limits_change",
     "intake": "request_event",
+    "models": "model_change",
+    "decision": "decision_event",
 }
 
 

@@ -89,10 +89,10 @@ def compute_scores(
     values = np.ascontiguousarray(values)
     scores = np.empty(len(values))
     components = np.empty((len(values), lib.COMPONENTS_MAX), dtype=np.int16)
-    value_at = ffi.from_buffer("double[]", values)
+    value_at, given = ffi.from_buffer("double[]", values), ffi.new("double[]", lib.GIVEN_MAX)
     component_at = ffi.from_buffer("int16_t[]", components, require_writable=True)
     for i in range(len(values)):
         scores[i] = lib.strategy_score(
-            native, value_at + i * lib.FEATURES_MAX, int(ready[i]), 0.0, component_at + i * lib.COMPONENTS_MAX
+            native, value_at + i * lib.FEATURES_MAX, int(ready[i]), given, component_at + i * lib.COMPONENTS_MAX
         )
     return scores, {name: components[:, index] for index, name in enumerate(COMPONENT_NAMES)}

@@ -29,7 +29,7 @@ def documented() -> dict[str, tuple[str, Row]]:
 
 def test_every_ring_of_the_engine_is_documented_as_it_is() -> None:
     rows = documented()
-    for ring in ring_table(paper=True, journal=True, tap=True, ingress=True, seats=["NAME"]):
+    for ring in ring_table(paper=True, journal=True, tap=True, ingress=True, models=True, seats=["NAME"]):
         writer, (gating, observers, when_full) = rows[ring.name]
         assert ring.writer in writer or (writer == "that stage" and ring.name == f"{ring.writer}.ctl")
         assert (gating, observers) == (set(ring.gating), set(ring.observers)), ring.name
@@ -38,12 +38,12 @@ def test_every_ring_of_the_engine_is_documented_as_it_is() -> None:
 
 def test_no_ring_is_documented_that_does_not_exist() -> None:
     assert set(documented()) == {
-        ring.name for ring in ring_table(paper=True, journal=True, tap=True, ingress=True, seats=["NAME"])
+        ring.name for ring in ring_table(paper=True, journal=True, tap=True, ingress=True, models=True, seats=["NAME"])
     }
 
 
 def test_each_ring_has_one_writer_and_each_stage_its_record() -> None:
-    rings = ring_table(paper=True, journal=True, tap=True, ingress=True, seats=["NAME"])
+    rings = ring_table(paper=True, journal=True, tap=True, ingress=True, models=True, seats=["NAME"])
     assert len({ring.name for ring in rings}) == len(rings)
     assert {f"{stage}.ctl" for stage in STAGES} <= {ring.name for ring in rings}
     assert all(

@@ -15,7 +15,7 @@ def make_config(**changes: Any) -> Any:
     return ffi.new("strategy_config *", {"weight": [2.0, 1.0, 1.0, 0.0, 0.0], **fields, **changes})
 
 
-def score(config: Any, *, custom: float = 0.0, **features: float) -> tuple[float, list[int]]:
+def score(config: Any, *, custom: float = 0.0, model: float = 0.0, **features: float) -> tuple[float, list[int]]:
     """Score the given features, all others being unready."""
     value = ffi.new("double[]", [float("nan")] * lib.FEATURES_MAX)
     ready = 0
@@ -24,7 +24,7 @@ def score(config: Any, *, custom: float = 0.0, **features: float) -> tuple[float
         value[index] = number
         ready |= 1 << index
     component = ffi.new("int16_t[]", lib.COMPONENTS_MAX)
-    return lib.strategy_score(config, value, ready, custom, component), list(component)
+    return lib.strategy_score(config, value, ready, [model, custom], component), list(component)
 
 
 def check(config: Any) -> tuple[int, str | None]:
@@ -84,7 +84,6 @@ def test_check_accepts_a_valid_configuration() -> None:
         ({"weight": [0.0, 0.0, 0.0, 0.0, 0.0]}, "STRATEGY_BAD_WEIGHT", "weight"),
         ({"weight": [float("nan"), 1.0, 0.0, 0.0, 0.0]}, "STRATEGY_BAD_WEIGHT", "weight"),
         ({"weight": [float("inf"), 1.0, 0.0, 0.0, 0.0]}, "STRATEGY_BAD_WEIGHT", "weight"),
-        ({"weight": [1.0, 0.0, 0.0, 0.5, 0.0]}, "STRATEGY_EMPTY_SEAT", "weight"),
         ({"threshold": 0.0}, "STRATEGY_BAD_THRESHOLD", "threshold"),
         ({"threshold": 1.5}, "STRATEGY_BAD_THRESHOLD", "threshold"),
         ({"threshold": float("nan")}, "STRATEGY_BAD_THRESHOLD", "threshold"),
@@ -101,3 +100,9 @@ def test_check_names_the_wrong_field(changes: dict[str, Any], status: str, field
 def test_a_checked_configuration_survives_values_out_of_contract() -> None:
     nan = float("nan")
     assert score(make_config(), zscore=nan, rsi=nan, sma_fast=nan, sma_slow=nan) == (0.0, [0, 0, 0, 0, 0])
+
+
+def test_a_models_score_has_the_weight_of_its_own_component() -> None:
+    config = make_config(weight=[0.0, 0.0, 0.0, 2.0, -1.0])
+    assert score(config, model=0.75, custom=0.5)[0] == (2 * 0.75 - 0.5) / 3
+    assert score(config, model=7.0)[1] == [0, 0, 0, lib.STRATEGY_COMPONENT_SCALE, 0]
