@@ -96,7 +96,7 @@ def _rings(stat: EngineStat) -> Iterator[AlertStat]:
 def _limits(stat: EngineStat) -> Iterator[AlertStat]:
     for each in stat.limits:
         if each.used is not None and each.limit > 0 and each.used >= USE_SHARE * each.limit:
-            level = ALARM if each.used >= each.limit else WARNING
+            level = ALARM if each.used > each.limit else WARNING
             yield AlertStat(level, each.name, f"{each.used / each.limit:.0%} used")
 
 

@@ -57,10 +57,16 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Keep configuration, logs and intents in this folder.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Journal the run, for replay.")] = False,
     screen: Annotated[bool, typer.Option(help="Show the live screen while trading.")] = True,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Trade on until Ctrl-C or `hotctl drain`, held by `hotctl`; no screen.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="The same in the background, in out/demo; returns once it trades.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Trade against the venue simulator for a while, watching, then report."""
-    from hotpath.demo import DemoOptions, run_demo
+    from hotpath.demo import DemoOptions, detach_demo, run_demo
     from hotpath.report_view import print_report
 
     options = DemoOptions(
@@ -72,7 +78,13 @@ def demo(
         watch=screen and not json,
         out=out,
         record=record,
+        hold=hold,
     )
+    if detach:
+        log = detach_demo(options)
+        print(f"engine demo trades; its log: {log}")
+        print("  see it: hotctl top   stop it: hotctl kill   end it: hotctl drain -m done")
+        return
     outcome, report, venue = run_demo(options)
     print_report(report, json=json, venue=venue)
     if record and out is not None and not json:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,17 +34,21 @@ from hotpath.config import (
     SignalConfig,
     config_toml,
 )
+from hotpath.config_control import ControlConfig
 from hotpath.config_risk import InstrumentRisk, RiskConfig
-from hotpath.errors import VenueError
+from hotpath.errors import SegmentError, VenueError
 from hotpath.report import RunReport
 from hotpath.run import RunOptions, run_configured
 from hotpath.scratch import scratch_folder
 from hotpath.spawn import module_command, module_environment
 from hotpath.stages import intents_path
+from hotpath.stat import EngineView
 from hotpath.supervisor import Outcome
 from hotpath.venues.config import AccountConfig, SimulatorConfig
 
+ENGINE = "demo"
 USERNAME = "DEMO"
+DETACH_SECONDS = 60.0
 SPIN_SECONDS = 1.0
 SIMULATOR_READY_SECONDS = 30.0
 FUSED_BELOW_CPUS = 3  # processors: with fewer, processes would have to share one
@@ -61,6 +66,7 @@ class DemoOptions:
     watch: bool = True
     out: Path | None = None  # keep configuration, logs, intents and recording here
     record: bool = False
+    hold: bool = False  # until told to stop, with a control process, for `hotctl`; no screen
 
 
 def run_demo(options: DemoOptions) -> tuple[Outcome, RunReport, dict[str, Any]]:
@@ -75,15 +81,59 @@ def run_demo(options: DemoOptions) -> tuple[Outcome, RunReport, dict[str, Any]]:
                 config,
                 RunOptions(
                     arm=True,
-                    seconds=options.seconds,
-                    watch=options.watch,
-                    spin_seconds=SPIN_SECONDS,
+                    clear_kill="a new demo begins" if options.hold else "",
+                    seconds=None if options.hold else options.seconds,
+                    watch=options.watch and not options.hold,
+                    spin_seconds=0.0 if options.hold else SPIN_SECONDS,
                     record=folder / "recording" if options.record else None,
                 ),
             )
         if options.out is not None:
             shutil.copy(intents_path(config), folder)
         return outcome, report, venue.summary
+
+
+# ---- in the background -----------------------------------------------------------------------------
+
+
+def detach_demo(options: DemoOptions) -> Path:
+    """Start `demo --hold` as a process of its own and wait until it trades; returns its log. Raises VenueError."""
+    folder = (options.out or Path("out/demo")).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "demo.log"
+    answers = folder / f"{ENGINE}.control.json"  # the control process writes it once it listens
+    answers.unlink(missing_ok=True)
+    told = [f"--out={folder}", f"--seed={options.seed}", f"--instruments={options.instruments}"]
+    told += [f"--rate={options.rate_per_second}", *([f"--topology={options.topology}"] if options.topology else [])]
+    told += ["--record"] if options.record else []
+    with log.open("w") as target:
+        process = subprocess.Popen(
+            module_command("hotpath", "demo", "--hold", *told),
+            stdin=subprocess.DEVNULL,
+            stdout=target,
+            stderr=target,
+            env=module_environment(),
+            start_new_session=True,  # it outlives this terminal
+        )
+    deadline = time.monotonic() + DETACH_SECONDS
+    while not (answers.exists() and _trades()):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.terminate()
+            said = log.read_text().strip().splitlines()
+            raise VenueError("the demo did not come to trade: " + (said[-1] if said else f"see {log}"))
+        time.sleep(0.05)
+    return log
+
+
+def _trades() -> bool:
+    """Whether the demo's engine is armed and has a session."""
+    try:
+        view = EngineView(ENGINE)
+    except SegmentError:
+        return False
+    stat = view.snapshot()
+    view.close()
+    return stat.state == "running" and not stat.killed and bool(stat.counter("gateway", "session_up"))
 
 
 # ---- the venue -------------------------------------------------------------------------------------
@@ -152,7 +202,7 @@ def demo_config(options: DemoOptions, venue: dict[str, Any], folder: Path, *, in
     topology = options.topology or ("fused" if cpus < FUSED_BELOW_CPUS else "paired")
     return Config(
         engine=EngineConfig(
-            name="demo",
+            name=ENGINE,
             state_dir=str(folder.resolve()),
             topology=topology,  # type: ignore[arg-type]  # the command line has checked it
             trading_date=venue["trading_date"],
@@ -192,6 +242,7 @@ def demo_config(options: DemoOptions, venue: dict[str, Any], folder: Path, *, in
         ),
         refdata=RefdataConfig(path=str(write_refdata(folder, venue["symbols"]))),
         journal=JournalConfig(enabled=options.record),
+        control=ControlConfig(enabled=options.hold, single_operator=options.hold),
     )
 
 

@@ -48,8 +48,8 @@ HOP_LABELS = {
 class History:
     """The last snapshots: what rates and sparklines are made from."""
 
-    def __init__(self) -> None:
-        self._stats: deque[EngineStat] = deque(maxlen=SAMPLES + 1)
+    def __init__(self, samples: int = SAMPLES) -> None:
+        self._stats: deque[EngineStat] = deque(maxlen=samples + 1)
 
     def add(self, stat: EngineStat) -> None:
         """Remember one snapshot; a run that began anew forgets the one before."""
@@ -61,6 +61,10 @@ class History:
         """Per second, oldest first; empty until there are two snapshots."""
         pairs = zip(self._stats, list(self._stats)[1:], strict=False)
         return [max(0, value(b) - value(a)) / max(1e-9, (b.time_ns - a.time_ns) / 1e9) for a, b in pairs]
+
+    def values(self, value: Callable[[EngineStat], float]) -> list[float]:
+        """What it was, oldest first."""
+        return [value(each) for each in self._stats]
 
 
 def render(stat: EngineStat, history: History) -> RenderableType:
@@ -435,12 +439,12 @@ def show(view: EngineView) -> None:
     Console(file=sys.stdout).print(render(stat, history))
 
 
-def sparkline(values: list[float]) -> str:
+def sparkline(values: list[float], width: int = SAMPLES) -> str:
     """Bars from nothing to the greatest of the values, the newest at the right."""
     top = max(values, default=0.0)
     if top <= 0:
         return ""
-    return "".join(BARS[min(8, int(value / top * 8 + 0.999))] for value in values).rjust(SAMPLES)
+    return "".join(BARS[min(8, int(value / top * 8 + 0.999))] for value in values[-width:]).rjust(width)
 
 
 def format_ns(span_ns: int) -> str:

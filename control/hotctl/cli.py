@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hotctl.commands import audit, certs, drill, envelope, limits, second_person, trades, trading
+from hotctl.commands import audit, certs, drill, envelope, limits, looks, second_person, trades, trading
 from hotctl.commands.options import take_options
 from hotpath.errors import HotpathError
 
@@ -38,6 +38,7 @@ projection_app = typer.Typer(
 trading.register(app)
 second_person.register(app)
 trades.register(app)
+looks.register(app)
 app.add_typer(limits.app, name="limits")
 app.add_typer(audit.app, name="audit")
 app.add_typer(certs.app, name="certs")

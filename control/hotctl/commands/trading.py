@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hotctl.commands.options import (
+    OPTIONS,
     DryRun,
     Reason,
     RequestId,
@@ -54,26 +55,12 @@ def status() -> None:
             causes = as_dict(call.call("TradingService/ListCauses"))
             snapshot = call.call("WatchService/GetSnapshot").snapshot
     record = {**engine, "causes": causes, "state": snapshot.state if snapshot is not None else "absent"}
-    show_one(record, lambda: _status_text(engine, causes, snapshot))
+    if OPTIONS.output == "table":
+        from hotctl.status_view import print_status
 
-
-def _status_text(engine: dict[str, Any], causes: dict[str, Any] | None, snapshot: Any) -> str:
-    who = f"you are {engine['identity']} ({engine['role']})"
-    if engine["key_age_s"]:
-        age, left = engine["key_age_s"] / 86_400, engine["key_left_s"] / 86_400
-        who += f", your key is {age:.0f} days old and good for {left:.0f} more"
-    if causes is None or snapshot is None:
-        return f"{engine['engine']}: no run is there\n  {who}"
-    killed = f"KILLED (epoch {causes['kill_epoch']})" if causes["killed"] else "armed"
-    lines = [f"{engine['engine']}: {snapshot.state}, {killed}, mode {causes['mode']}"]
-    lines += [f"  {each['mode']} because of {each['name']}" for each in causes["causes"]]
-    gateway = snapshot.stages["gateway"].counters
-    lines.append(f"  {gateway['open_orders']} open orders, {gateway.get('fills', 0):,} fills")
-    if engine["single_operator"]:
-        lines.append("  SINGLE OPERATOR: one person may arm and raise limits alone ([control] single_operator)")
-    if engine["approvals_waiting"]:
-        lines.append(f"  {engine['approvals_waiting']} requests wait for a second person: hotctl approvals")
-    return "\n".join([*lines, f"  {who}"])
+        print_status(engine, causes, snapshot)
+        return
+    show_one(record, str)
 
 
 def kill(

@@ -98,6 +98,17 @@ class Hands:
                 self._view = None
                 raise not_now(f"engine {self.engine} does not run: {error}") from None
 
+    def follow(self) -> None:
+        """Keep up with the run's executions, so that a look knows every position. Raises Refusal when there is none."""
+        with self._attaching:
+            try:
+                if self._view is None or self._view.replaced:
+                    self._view = EngineView(self.engine)
+                self._view.follow()
+            except SegmentError as error:
+                self._view = None
+                raise not_now(f"engine {self.engine} does not run: {error}") from None
+
     # ---- kill --------------------------------------------------------------------------------------
 
     def kill(self) -> int:

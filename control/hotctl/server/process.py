@@ -163,6 +163,7 @@ class ControlServer:
             self.mutations.tick()
             self._observe_kill()
             self.limits.observe()
+            self.hands.follow()
         except Refusal:
             return  # no engine runs
         except AuditError as error:

@@ -6,15 +6,18 @@ A field that only one side has is an error at once, so that the two can never sa
 from __future__ import annotations
 
 import types
+from collections.abc import Iterable
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from google.protobuf.message import Message
 
 from hotctl.v1 import snapshot_pb2
-from hotpath.stat import EngineStat
+from hotpath.stat import SIDES, EngineStat, hop_names
+from hotpath.topology import STAGES, ring_table
 
 T = TypeVar("T", bound=msgspec.Struct)
+V = TypeVar("V")
 
 
 def to_wire(stat: EngineStat) -> snapshot_pb2.Snapshot:
@@ -25,8 +28,24 @@ def to_wire(stat: EngineStat) -> snapshot_pb2.Snapshot:
 
 
 def from_wire(message: snapshot_pb2.Snapshot) -> EngineStat:
-    """A snapshot as it was before it was sent."""
-    return read(message, EngineStat)
+    """A snapshot as it was before it was sent; what the path orders is in its order, which maps on the wire lose."""
+    stat = read(message, EngineStat)
+    rings = [ring.name for ring in ring_table(paper=True, journal=True, tap=True, ingress=True, seats=list(stat.seats))]
+    return msgspec.structs.replace(
+        stat,
+        stages=_in_order(stat.stages, STAGES),
+        hops=_in_order(stat.hops, hop_names().values()),
+        rings=_in_order(stat.rings, rings),
+        sides=_in_order(stat.sides, SIDES),
+        seats=_in_order(stat.seats, ()),
+        mode_words=_in_order(stat.mode_words, ()),
+        switches=_in_order(stat.switches, ()),
+    )
+
+
+def _in_order(found: dict[str, V], names: Iterable[str]) -> dict[str, V]:
+    """As `names` has it; what it does not have by name."""
+    return {name: found[name] for name in dict.fromkeys([*names, *sorted(found)]) if name in found}
 
 
 def fill(message: Message, source: msgspec.Struct) -> None:
