@@ -434,7 +434,8 @@ class EngineView:
 
     def _hop(self, hop: str, processes: int, merged: histograms.Histogram, before: histograms.Histogram) -> HopStat:
         try:
-            recent = histograms.difference(merged, before) if merged is not before else None
+            moved = int(merged["total_count"][0]) != int(before["total_count"][0])
+            recent = histograms.difference(merged, before) if moved else None
         except ValueError:  # a stage was made again, and its histogram with it
             recent = None
         if recent is not None and not int(recent["total_count"][0]):

@@ -139,7 +139,7 @@ def test_top_needs_a_terminal_and_says_what_does_not(shell: Shell) -> None:
 
 def test_in_top_enter_kills_only_after_k_and_escape_takes_it_back(demo: Client) -> None:
     app = TopApp(
-        lambda: looks.stream(demo, interval_seconds=0.1), target="demo", kill=lambda: looks.kill(demo)
+        lambda: looks.stream(demo, interval_seconds=0.5), target="demo", kill=lambda: looks.kill(demo)
     )  # fmt: skip
 
     async def press() -> None:

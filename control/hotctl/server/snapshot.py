@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -76,8 +77,13 @@ def fill(message: Message, source: msgspec.Struct) -> None:
 
 def read(message: Message, kind: type[T]) -> T:
     """A struct of what a message holds."""
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     return kind(**{name: _value(message, name, hints[name]) for name in kind.__struct_fields__})
+
+
+@cache
+def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _value(message: Any, name: str, hint: Any) -> Any:
