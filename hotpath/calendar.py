@@ -84,12 +84,14 @@ class Calendar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
         return self._instant_ns(day if roll > NOON else day + ONE_DAY, roll)
 
     def session_ns(self, day: date) -> tuple[int, int]:
-        """Opening and closing instants of a business day, early closes included."""
-        close = self.early_closes.get(day, self.close_time)
-        return (
-            self._instant_ns(day, time.fromisoformat(self.open_time)),
-            self._instant_ns(day, time.fromisoformat(close)),
-        )
+        """Opening and closing instants of a business day, early closes included.
+
+        A market that opens no earlier in the day than it closes opened on the evening before.
+        """
+        closing = time.fromisoformat(self.early_closes.get(day, self.close_time))
+        opening = time.fromisoformat(self.open_time)
+        eve = day - ONE_DAY if opening >= closing else day
+        return self._instant_ns(eve, opening), self._instant_ns(day, closing)
 
     def _instant_ns(self, day: date, clock: time) -> int:
         local = datetime.combine(day, clock, tzinfo=self.zone)

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, field
 
+from ffi import lib
 from hotpath.config_types import Milliseconds, Money, Section, WholeInt
 
 MICROS = 1_000_000
@@ -134,6 +135,10 @@ class RiskConfig(Section, frozen=True):
     messages_per_second_max: WholeInt = 1000
     stale_after_ms: Milliseconds = 5000
     require_trading_state: bool = True  # no order before the venue has said that the instrument trades
+    trading_hours: bool = False  # no order while the calendar has the market closed
+    trading_hours_ns: Annotated[list[tuple[int, int]], Meta(max_length=lib.TRADING_HOURS_MAX)] = field(
+        default_factory=list
+    )  # what that comes to: opening and closing instants of the days ahead; each run fills them in
     firm: FirmRisk = field(default_factory=FirmRisk)
     venue: VenueRisk | None = None
     any_account: TraderRisk = field(default_factory=TraderRisk)

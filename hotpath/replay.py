@@ -33,7 +33,7 @@ from hotpath.errors import CaptureError, StageError
 from hotpath.history.sampler import RunSampler
 from hotpath.journal import Journal
 from hotpath.report import RunReport, collect_report
-from hotpath.runs import load_instruments, next_rolls, traded_table
+from hotpath.runs import load_instruments, next_rolls, traded_table, with_hours
 from hotpath.scratch import scratch_folder
 from hotpath.stages import ProcessStages, intents_path
 from hotpath.strategy_host import StrategyHost, summary
@@ -129,6 +129,7 @@ def replay_spec(path: Path, options: ReplayOptions, *, state_dir: Path) -> Engin
     if day is None:
         day = UNDATED if captured_ns is None else calendar.trading_date(captured_ns)
     midnight_ns = calendar.midnight_ns(day)
+    config = with_hours(config, calendar, day)
     return make_spec(
         config,
         traded_table(config, data),

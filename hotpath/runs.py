@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def live_spec(config: Config, *, journal: bool = False) -> EngineSpec:
     calendar = data.calendar_named(config.engine.calendar)
     now_ns = time.time_ns()
     day = trading_day(config, calendar, now_ns)
+    config = with_hours(config, calendar, day)
     spec = make_spec(
         config,
         traded_table(config, data),
@@ -103,6 +104,21 @@ def trading_day(config: Config, calendar: Calendar, now_ns: int) -> date:
     if config.engine.trading_date != "auto":
         return date.fromisoformat(config.engine.trading_date)
     return calendar.trading_date(now_ns)
+
+
+def with_hours(config: Config, calendar: Calendar, day: date) -> Config:
+    """The configuration with the trading hours of `day` and the days after it, where [risk] trading_hours asks.
+
+    Instants, from the calendar's own time zone: the journal keeps them, and a replay has the same.
+    """
+    if not config.risk.trading_hours:
+        return config
+    hours = []
+    for _ in range(lib.TRADING_HOURS_MAX):
+        day = calendar.business_day_from(day)
+        hours.append(calendar.session_ns(day))
+        day += timedelta(days=1)
+    return msgspec.structs.replace(config, risk=msgspec.structs.replace(config.risk, trading_hours_ns=hours))
 
 
 def next_rolls(calendar: Calendar, time_ns: int) -> tuple[int, ...]:

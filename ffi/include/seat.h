@@ -53,7 +53,8 @@ typedef struct {
     uint8_t time_in_force;
     uint8_t cancels;          /* sent so far, counted to 255: each waits longer for an answer than the one before */
     uint8_t gone;             /* 1: another has taken its place; what is said of it cannot mean that it lives */
-    uint8_t reserved[11];
+    uint8_t protective;       /* 1: the engine itself wants it gone: its cancels bear FLAG_PROTECTIVE */
+    uint8_t reserved[10];
 } seat_order;
 
 typedef struct {

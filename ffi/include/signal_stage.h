@@ -81,6 +81,7 @@ typedef struct {
     uint32_t instrument_count;
     uint32_t batch_max;      /* events of each input in one turn */
     uint32_t leg;            /* of the next intent with the same cause */
+    uint32_t cancel_flags;   /* of this turn's cancels: FLAG_PROTECTIVE once the engine may do less than all */
     uint64_t output_limit;   /* of this turn's plan */
     uint64_t sweep_time_ns;  /* of the last look at all working orders */
     uint64_t sweep_interval_ns;

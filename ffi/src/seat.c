@@ -171,13 +171,13 @@ static signal_event *intent_claim(seats *self) {
 
 /* Publish with what every intent of a seat has; returns the order id that risk will give it. */
 static uint64_t intent_publish(seats *self, const seat_cause *cause, signal_event *event, const seat *seat, uint8_t type,
-                               const seat_order *order) {
+                               const seat_order *order, uint16_t flags) {
     event->header.cause_sequence = cause->sequence;
     event->header.cause_input = cause->input;
     event->header.origin_time_ns = cause->origin_time_ns;
     event->header.ingress_time_ns = cause->ingress_time_ns;
     event->header.type = type;
-    event->header.flags = order->side == SIDE_SELL ? FLAG_SELL : 0;
+    event->header.flags = (uint16_t)(flags | (order->side == SIDE_SELL ? FLAG_SELL : 0));
     event->header.instrument = order->instrument;
     event->threshold = 0;
     event->target_order_id = type == SIGNAL_NEW ? 0 : order->order_id;
@@ -201,6 +201,11 @@ static void wish_fill(signal_event *event, const request_event *request) {
     event->ask_price_ticks = request->ask_price_ticks;
 }
 
+/* Is this cancel the engine's own doing? Nothing that a co-process asks for is: it could dodge every throttle. */
+static int is_protective(const turn_plan *plan, const seat_order *order) {
+    return order->protective || plan->killed || plan->mode != MODE_NORMAL;
+}
+
 /* REJECT_NONE, or why no cancel left. */
 static uint16_t order_cancel(seats *self, const turn_plan *plan, const seat_cause *cause, uint32_t index) {
     seat_order *order = &self->order[index];
@@ -212,7 +217,8 @@ static uint16_t order_cancel(seats *self, const turn_plan *plan, const seat_caus
     event->bid_price_ticks = event->ask_price_ticks = 0;
     event->time_in_force = order->time_in_force;
     cancel_forget(self, order);
-    order->cancel_id = intent_publish(self, cause, event, &self->seat[order->seat], SIGNAL_CANCEL, order);
+    order->cancel_id = intent_publish(self, cause, event, &self->seat[order->seat], SIGNAL_CANCEL, order,
+                                      is_protective(plan, order) ? FLAG_PROTECTIVE : 0);
     order->cancel_time_ns = plan->now_ns;
     if (order->cancels < UINT8_MAX) order->cancels++;
     id_map_put(self->ids, order->cancel_id, index);
@@ -262,7 +268,7 @@ static uint16_t request_new(seats *self, const turn_plan *plan, const seat_cause
     order->leaves_lots = request->quantity_lots;
     wish_fill(event, request);
     event->time_in_force = request->time_in_force;
-    order->order_id = intent_publish(self, cause, event, seat, SIGNAL_NEW, order);
+    order->order_id = intent_publish(self, cause, event, seat, SIGNAL_NEW, order, 0);
     names_put(self, index);
     order_open(self, index, SEAT_ORDER_PENDING);
     seat_counter(self)[SIGNAL_NEW_ORDERS]++;
@@ -282,7 +288,7 @@ static uint16_t request_replace(seats *self, const turn_plan *plan, const seat_c
     if (!event) return REJECT_RING_FULL;
     wish_fill(event, request);
     event->time_in_force = order->time_in_force;
-    order->replace_id = intent_publish(self, cause, event, seat, SIGNAL_REPLACE, order);
+    order->replace_id = intent_publish(self, cause, event, seat, SIGNAL_REPLACE, order, 0);
     order->replace_token = request->token;
     order->replace_price_ticks = request->price_ticks;
     id_map_put(self->ids, order->replace_id, index);
@@ -301,12 +307,14 @@ static uint16_t request_cancel(seats *self, const turn_plan *plan, const seat_ca
     return reason;
 }
 
-/* Cancel what is open, of one instrument or, NO_INSTRUMENT, of all; what finds no room now, the sweep sends. */
+/* Cancel what is open, of one instrument or, NO_INSTRUMENT, of all; what finds no room now, the sweep sends. A seat that
+ * was cut does not ask: the engine wants it. */
 static void cancel_all(seats *self, const turn_plan *plan, const seat_cause *cause, seat *seat, uint32_t instrument) {
     for (uint32_t index = seat->open.first; index != SEAT_ORDER_NONE; index = self->order[index].next) {
         seat_order *order = &self->order[index];
         if (instrument != NO_INSTRUMENT && order->instrument != instrument) continue;
         wanted_set(self, order, 1);
+        if (!seat->attached) order->protective = 1;
         if (!order->cancel_id) order_cancel(self, plan, cause, index);
     }
 }
@@ -416,7 +424,9 @@ static void order_reopen(seats *self, uint32_t index) {
     const seat *seat = &self->seat[order->seat];
     list_remove(self, &self->dead, index);
     order_open(self, index, SEAT_ORDER_LIVE);
-    if (order->cancel_id || (!seat->attached && seat->policy == SEAT_CANCEL)) wanted_set(self, order, 1);
+    int left_alone = !seat->attached && seat->policy == SEAT_CANCEL;
+    if (left_alone) order->protective = 1;
+    if (order->cancel_id || left_alone) wanted_set(self, order, 1);
 }
 
 /* The venue's word on what is left of the order by its present id. */
@@ -448,6 +458,7 @@ static void order_succeed(seats *self, uint32_t index, uint64_t target_id) {
     seat_order *target = &self->order[target_index];
     if (target->seat != order->seat || target->order_id != target_id) return;
     order->filled_lots += target->filled_lots;
+    order->protective |= target->protective;
     if (order->state != SEAT_ORDER_DEAD && (target->wanted || target->cancel_id)) wanted_set(self, order, 1);
     order_close(self, target_index);
 }

@@ -107,7 +107,7 @@ static uint64_t intent_publish(signal_stage *signal, const intent_cause *cause, 
     event->header.ingress_time_ns = cause->ingress_time_ns;
     event->header.type = type;
     event->header.cause_input = cause->input;
-    event->header.flags = order->side == SIDE_SELL ? FLAG_SELL : 0;
+    event->header.flags = (uint16_t)((order->side == SIDE_SELL ? FLAG_SELL : 0) | (type == SIGNAL_CANCEL ? signal->cancel_flags : 0));
     event->header.instrument = instrument;
     event->price_ticks = price_ticks;
     event->quantity_lots = quantity_lots;
@@ -657,6 +657,7 @@ static int models_apply(signal_stage *signal, const turn_plan *plan) {
 int signal_turn(signal_stage *signal, const turn_plan *plan) {
     if (!inputs_stand(signal, plan)) return 0;
     signal->output_limit = plan->input_sequence[SIGNAL_OUTPUT_LIMIT];
+    signal->cancel_flags = plan->killed || plan->mode != MODE_NORMAL ? FLAG_PROTECTIVE : 0;
     if (signal->seats) signal->seats->output_limit = signal->output_limit;
     int busy = 0;
     if (signal->scorer) {

@@ -296,6 +296,22 @@ class LimitsCopy:
             if entry.id and int(entry.expires_time_ns) <= now_ns:
                 entry.id = 0
 
+    # ---- trading hours ----
+
+    def set_hours(self, hours: Sequence[tuple[int, int]]) -> None:
+        """Opening and closing instants between which orders may be sent; none: at any time. Raises LimitsError."""
+        if len(hours) > lib.TRADING_HOURS_MAX:
+            raise LimitsError(f"trading hours: {len(hours)} spans, a copy holds {lib.TRADING_HOURS_MAX}")
+        self.header.hours_count = len(hours)
+        for place in range(lib.TRADING_HOURS_MAX):
+            entry = self.header.hours[place]
+            entry.open_time_ns, entry.close_time_ns = hours[place] if place < len(hours) else (0, 0)
+
+    def hours(self) -> list[tuple[int, int]]:
+        """The same."""
+        held = (self.header.hours[place] for place in range(int(self.header.hours_count)))
+        return [(int(entry.open_time_ns), int(entry.close_time_ns)) for entry in held]
+
     # ---- one-off overrides ----
 
     def grant(self, token: Token) -> int:

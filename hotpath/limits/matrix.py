@@ -171,7 +171,8 @@ TAIL = f"""
   `python -m bench --only gate` measures an order with none and with all of them.
 - An override token forgives one order one of the reasons that people may forgive: never switches, the envelope, lists,
   the model or missing data. A temporary limit goes back by itself, by the turn's own clock.
-- Trading hours are part of the limits copy (`limits_header.hours`); no configuration key fills them yet.
+- Trading hours: `[risk] trading_hours = true` fills `limits_header.hours` with the sessions of the engine's calendar,
+  early closes included, for the run's day and the next three business days; instants, by the calendar's time zone.
 """
 
 if __name__ == "__main__":

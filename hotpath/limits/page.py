@@ -48,6 +48,7 @@ def configured(risk: RiskConfig, symbols: list[str]) -> LimitsCopy:
         for number, table in tables.items():
             _set_all(copy, f"{kind}.{number}", table)
     _set_instruments(copy, risk, symbols)
+    copy.set_hours(risk.trading_hours_ns)
     return copy
 
 

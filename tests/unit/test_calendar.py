@@ -89,3 +89,9 @@ def test_the_date_is_constant_until_the_next_roll_that_changes_it(time_ns: int, 
     assert roll_ns > time_ns
     assert calendar.trading_date(roll_ns - SECOND) == day
     assert calendar.trading_date(roll_ns) > day
+
+
+def test_market_that_closes_before_it_opens_opened_on_the_evening_before() -> None:
+    calendar = Calendar(time_zone="America/New_York", roll_time="17:00", open_time="18:00", close_time="17:00")
+    opened, closed = calendar.session_ns(date(2026, 11, 18))
+    assert (opened, closed) == (instant_ns(2026, 11, 17, 18), instant_ns(2026, 11, 18, 17))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from ffi import ffi, lib
 from ffi.dtypes import dtype_of
 from hotpath import segments
+from hotpath.calendar import us_equities
 from hotpath.config import Config, EngineConfig
 from hotpath.config_risk import RiskConfig
 from hotpath.engine import EngineMemory, make_spec
@@ -22,6 +25,7 @@ from hotpath.limits.catalogue import LIMITS, OFF
 from hotpath.limits.desk import LimitsDesk
 from hotpath.limits.kept import read_kept
 from hotpath.limits.page import configured
+from hotpath.runs import with_hours
 
 SYMBOLS = ["GOOG", "AAPL"]
 
@@ -204,3 +208,36 @@ def test_writers_of_two_processes_lose_no_change(engine: Config) -> None:
     assert [writer.exitcode for writer in writers] == [os.EX_OK, os.EX_OK]
     desk = desk_of(engine)
     assert desk.read().get("firm.rearm_epoch") == 50 and desk.version == 51 and desk.read().is_whole
+
+
+# ---- trading hours ---------------------------------------------------------------------------------------
+
+
+def test_trading_hours_are_the_calendars_sessions_in_its_own_time_zone() -> None:
+    """Over a holiday, an early close and the end of summer time; the copy holds instants."""
+    calendar = us_equities()
+    config = with_hours(Config(risk=RiskConfig(trading_hours=True)), calendar, date(2026, 11, 25))
+    eastern = ZoneInfo("America/New_York")
+    days = [(25, 16), (27, 13), (30, 16)]  # Thanksgiving's Thursday is closed, its Friday closes early
+    expected = [
+        tuple(
+            int(datetime(2026, 11, day, *clock, tzinfo=eastern).timestamp()) * 10**9 for clock in ((9, 30), (close, 0))
+        )
+        for day, close in days
+    ]
+    assert configured(config.risk, SYMBOLS).hours()[:3] == expected
+    summer, winter = (
+        with_hours(Config(risk=RiskConfig(trading_hours=True)), calendar, day).risk.trading_hours_ns[0][0]
+        for day in (date(2026, 10, 30), date(2026, 11, 2))
+    )
+    assert winter - summer == (3 * 24 + 1) * 3600 * 10**9
+
+
+def test_trading_hours_that_nobody_asked_for_are_none() -> None:
+    config = with_hours(Config(), us_equities(), date(2026, 11, 25))
+    assert config == Config() and configured(config.risk, SYMBOLS).hours() == []
+
+
+def test_a_copy_has_room_for_so_many_spans() -> None:
+    with pytest.raises(LimitsError, match="spans"):
+        LimitsCopy(SYMBOLS).set_hours([(1, 2)] * (lib.TRADING_HOURS_MAX + 1))

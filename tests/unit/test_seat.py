@@ -407,6 +407,54 @@ def test_cut_cancels_what_is_open_and_refuses_until_it_attaches_again(driven: Dr
     assert driven.attach().told() == [("REPORT_ATTACHED", 1, 0), ("REPORT_END", 1, 0)]
 
 
+def flags_of(driven: DrivenSeats) -> list[bool]:
+    """Of every cancel so far: is it the engine's own?"""
+    events = driven.signal_ring.events()
+    cancels = events[events["header"]["type"] == lib.SIGNAL_CANCEL]
+    return [bool(flags & lib.FLAG_PROTECTIVE) for flags in cancels["header"]["flags"].tolist()]
+
+
+def test_cancels_of_a_seat_that_was_cut_are_protective_until_the_order_is_dead(driven: DrivenSeats) -> None:
+    _, order_id = placed(driven)
+    driven.client.send(lib.REQUEST_RAISED)
+    driven.turn()
+    assert flags_of(driven) == [True]
+    driven.attach()
+    driven.execution(lib.EXEC_CANCEL_REJECTED, order_id)
+    driven.turn(after_ns=9 * SECOND_NS)  # the engine still wants it gone, though the seat is taken again
+    assert flags_of(driven) == [True, True]
+
+
+def test_no_co_process_makes_a_cancel_protective(driven: DrivenSeats) -> None:
+    """Neither one cancel nor all, whatever flags the request bears."""
+    token, _ = placed(driven)
+    _, other_id = placed(driven)
+    named = {"target_token": token, "instrument": lib.NO_INSTRUMENT}
+    assert driven.client.send(lib.REQUEST_CANCEL, flags=0xFFFF, **named) == lib.RING_OK
+    driven.turn()
+    assert driven.client.send(lib.REQUEST_CANCEL_ALL, flags=0xFFFF, instrument=lib.NO_INSTRUMENT) == lib.RING_OK
+    driven.turn()
+    driven.execution(lib.EXEC_CANCEL_REJECTED, other_id)
+    driven.client.beat()
+    driven.turn(after_ns=50 * MILLISECOND_NS)
+    driven.client.beat()
+    assert flags_of(driven) and not any(flags_of(driven))
+    assert driven.client.send(lib.REQUEST_NEW, token=99, flags=0xFFFF, price_ticks=100, quantity_lots=1) == lib.RING_OK
+    driven.turn()
+    assert driven.signal_ring.events()["header"]["flags"].tolist()[-1] == 0
+
+
+@pytest.mark.parametrize("killed, mode", [(1, lib.MODE_NORMAL), (0, lib.MODE_REDUCE_ONLY), (0, lib.MODE_CANCEL_ONLY)])
+def test_cancels_while_the_engine_may_do_less_than_all_are_protective(
+    driven: DrivenSeats, killed: int, mode: int
+) -> None:
+    token, _ = placed(driven)
+    driven.plan.killed, driven.plan.mode = killed, mode
+    driven.client.cancel(token)
+    driven.turn()
+    assert flags_of(driven) == [True]
+
+
 def test_cut_may_leave_what_is_open() -> None:
     driven = DrivenSeats(policy=lib.SEAT_LEAVE)
     driven.attach()

@@ -163,6 +163,15 @@ def test_turned_score_cancels(live: DrivenSignal) -> None:
     assert live.order.state == lib.WORKING_IDLE
 
 
+@pytest.mark.parametrize("mode", [lib.MODE_NORMAL, lib.MODE_CANCEL_ONLY])
+def test_cancels_of_an_engine_that_may_do_less_than_all_are_protective(live: DrivenSignal, mode: int) -> None:
+    live.context.control.cause[lib.CAUSE_OPERATOR] = mode
+    live.lean(SELL)
+    cancel = live.rings["signal"].events()[-1]
+    assert cancel["header"]["type"] == lib.SIGNAL_CANCEL
+    assert bool(cancel["header"]["flags"] & lib.FLAG_PROTECTIVE) == (mode != lib.MODE_NORMAL)
+
+
 def test_cancel_that_the_venue_refuses_leaves_the_order_alive(live: DrivenSignal) -> None:
     live.lean(SELL)
     live.report(lib.EXEC_CANCEL_REJECTED, 1)
