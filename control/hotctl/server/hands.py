@@ -56,6 +56,7 @@ class Hands:
         self._run: Run | None = None
         self._view: EngineView | None = None
         self._attaching = threading.Lock()
+        self._looking = threading.Lock()  # of its own: a look takes milliseconds, and a kill does not wait for one
 
     def run(self) -> Run:
         """The run that is there. Raises Refusal when there is none."""
@@ -89,7 +90,7 @@ class Hands:
 
     def snapshot(self) -> EngineStat:
         """One look. Raises Refusal when there is no engine."""
-        with self._attaching:
+        with self._looking:
             try:
                 if self._view is None or self._view.replaced:
                     self._view = EngineView(self.engine)
@@ -100,7 +101,7 @@ class Hands:
 
     def follow(self) -> None:
         """Keep up with the run's executions, so that a look knows every position. Raises Refusal when there is none."""
-        with self._attaching:
+        with self._looking:
             try:
                 if self._view is None or self._view.replaced:
                     self._view = EngineView(self.engine)
