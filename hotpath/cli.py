@@ -99,6 +99,7 @@ def run(
     config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
     arm: Annotated[bool, typer.Option("--arm", help="Allow orders as soon as every stage is ready.")] = False,
     clear_kill: Annotated[str, typer.Option(help="Accept a latched kill; says why.")] = "",
+    clear_loss: Annotated[str, typer.Option(help="Accept a latched daily loss or drawdown; says why.")] = "",
     record: Annotated[Path | None, typer.Option(help="Journal the run into this folder.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop after so long; default: run until Ctrl-C.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show the live screen.")] = False,
@@ -115,6 +116,7 @@ def run(
     options = RunOptions(
         arm=arm,
         clear_kill=clear_kill,
+        clear_loss=clear_loss,
         record=record,
         seconds=seconds,
         watch=watch and not json,

@@ -260,13 +260,21 @@ class GatewayConfig(Section, frozen=True):
 
 
 class LeasesConfig(Section, frozen=True):
-    """[leases]: silence after which the engine tightens by itself (docs/modes.md). 0: nobody waits."""
+    """[leases]: silence, and bounds of clock and path, past which the engine tightens by itself (docs/modes.md).
+
+    0: nobody waits, nothing is measured.
+    """
 
     stage_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1000  # of feed, signal, risk and gateway
     supervisor_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 5000
     control_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 10_000  # of the control process, where one runs
     hold_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 500  # that all must be well before a lease's mode is lifted
     stale_hold_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 50  # that books must be whole before `feed_stale` is
+    clock_skew_ns_max: WholeInt = 0  # engine clock to the system's; it is set once a run, and drifts by some ppm
+    path_p99_ns_max: WholeInt = 0  # of message in memory to order handed over, in a window
+    path_window_ms: Milliseconds = 1000
+    path_orders_min: PositiveInt = 100  # in a window; fewer tell nothing
+    guard_hold_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 5000  # that either must be within before it is lifted
 
 
 class CoprocessConfig(Section, frozen=True):

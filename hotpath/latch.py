@@ -71,23 +71,28 @@ def clear_latch(config: Config, *, reason: str) -> None:
     latch = standing_latch(config)
     if latch is None:
         return
-    cleared = {**latch, "cleared_at": time.strftime("%Y-%m-%d %H:%M:%S"), "cleared": reason}
     try:
-        _write_whole(path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.cleared"), cleared)
-        path.unlink(missing_ok=True)
-        dropped.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        put_aside(path, latch, dropped, reason=reason)
     except OSError as error:
         raise StageError(f"{path}: the latch cannot be put aside: {error.strerror}") from None
+
+
+def put_aside(path: Path, latch: dict[str, Any], *others: Path, reason: str) -> None:
+    """Keep it beside its place with the reason, for people to read, and remove it and `others`. Raises OSError."""
+    cleared = {**latch, "cleared_at": time.strftime("%Y-%m-%d %H:%M:%S"), "cleared": reason}
+    write_whole(path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.cleared"), cleared)
+    for each in (path, *others):
+        each.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def set_latch(path: Path, *, reason: str, epoch: int, who: str = "") -> None:
     """Write the latch and have it on disk before anyone is told of it. Raises OSError."""
     said = {"at": time.strftime("%Y-%m-%d %H:%M:%S"), "reason": reason, "epoch": epoch}
-    _write_whole(path, {**said, "who": who} if who else said)
+    write_whole(path, {**said, "who": who} if who else said)
 
 
-def _write_whole(path: Path, content: dict[str, Any]) -> None:
+def write_whole(path: Path, content: dict[str, Any]) -> None:
     """On disk, whole or not at all."""
     beside = path.with_name(f"{path.name}.new")
     with beside.open("w") as file:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hotpath import host
 from hotpath.config import Config, load_config
 from hotpath.control.envelope import under_envelope
+from hotpath.control.loss import clear_loss
 from hotpath.errors import HotpathError
 from hotpath.history.sampler import RunSampler, runs_folder
 from hotpath.latch import clear_latch
@@ -32,6 +33,7 @@ class RunOptions:
 
     arm: bool = False
     clear_kill: str = ""  # the reason for accepting a latched kill; empty: it stands
+    clear_loss: str = ""  # the same of the loss latch
     record: Path | None = None  # the journal's folder; None: as configured
     seconds: float | None = None  # None: until SIGINT or SIGTERM
     watch: bool = False  # show the live screen
@@ -67,6 +69,8 @@ def run_configured(config: Config, options: RunOptions) -> tuple[Outcome, RunRep
         with StopSignals() as stop, EngineName(config):  # its name first: what lies under it may be a running engine's
             if options.clear_kill:
                 clear_latch(config, reason=options.clear_kill)
+            if options.clear_loss:
+                clear_loss(config, reason=options.clear_loss)
             return _run_named(config, options, stop)
     finally:
         os.umask(before)

@@ -38,6 +38,7 @@ from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
 from hotpath.config import Config
 from hotpath.control.answer import answer
 from hotpath.control.envelope import envelope_missing
+from hotpath.control.guards import Guards
 from hotpath.control.kill_watch import KillSignal, KillWatch
 from hotpath.control.requests import RequestDesk
 from hotpath.engine import EngineMemory, EngineSpec
@@ -147,6 +148,7 @@ class Supervisor:
         self.end_wanted = ""  # why the run shall end, when somebody asked for it
         self._requests = RequestDesk(spec.config, run_epoch=self.memory.run_epoch)
         self.kills = KillWatch(self.memory)
+        self._guards = Guards(self.memory)
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
         except BaseException:
@@ -328,7 +330,7 @@ class Supervisor:
             self._check_away()
             self._check_journal()
             self._check_reconciliation()
-            self.notices += self.desk.serve()
+            self.notices += self._guards.check() + self.desk.serve()
             self.notices += self._requests.serve(partial(answer, self))
             self._arm_late()
             bury_coprocesses(self.memory)

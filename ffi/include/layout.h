@@ -1201,6 +1201,7 @@ enum risk_counter {
     RISK_NEGATIVE_HOPS,
     RISK_ROLLS,
     RISK_MODE,              /* gauge: enum trading_mode in force */
+    RISK_LOSS_LATCHED,      /* gauge: 1 + the firm's rearm_epoch under which its day's loss or drawdown is over; 0: it is not */
     RISK_REJECTS = 32,
     RISK_COUNTERS = 112
 };

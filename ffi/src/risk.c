@@ -171,6 +171,17 @@ static void intent_decide(risk_stage *risk, const turn_plan *plan, const signal_
     else refuse(risk, intent, order_id, reason);
 }
 
+/* Whether the firm has lost more than it may, and since which re-arming: the lowest and the deepest fall are remembered,
+ * so this stays until people re-arm (gate_exposure_inline.h refuses by the same). */
+static uint64_t loss_latched(const gate *gate) {
+    const scope_limits *limits = &gate->limits->firm;
+    const gate_scope *firm = &gate->firm;
+    int rearmed = limits->rearm_epoch != firm->rearm_epoch;
+    int64_t lost = -(rearmed ? firm->pnl_micros : firm->pnl_low_micros);
+    int64_t fallen = rearmed ? 0 : firm->drawdown_micros;
+    return lost > limits->day_loss_micros_max || fallen > limits->day_drawdown_micros_max ? limits->rearm_epoch + 1 : 0;
+}
+
 /* ---- the turn ----------------------------------------------------------------------------------- */
 
 static int drained(const risk_stage *risk, const turn_plan *plan) {
@@ -213,6 +224,7 @@ int risk_turn(risk_stage *risk, const turn_plan *plan) {
     market_drain(risk, plan);
     executions_drain(risk, plan);
     intents_drain(risk, plan);
+    risk->stage.page->counter[RISK_LOSS_LATCHED] = loss_latched(&risk->gate);
     stage_record(&risk->stage, plan, &risk->cmd);
     return 1;
 }

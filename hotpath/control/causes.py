@@ -155,13 +155,41 @@ CAUSES = (
         "gateway's process",
         "itself",
     ),
-    Cause("clock", "the engine's clock is out of bound", ("cancel_only",), "condition", "-", "supervisor", "itself"),
     Cause(
-        "latency", "the path's own tail is over its bound", ("reduce_only",), "condition", "-", "supervisor", "itself"
+        "clock",
+        "the engine's clock is leases.clock_skew_ns_max away from the system's, or from what that is corrected to",
+        ("cancel_only",),
+        "condition",
+        "leases.guard_hold_ms",
+        "supervisor",
+        "itself",
     ),
-    Cause("loss", "daily loss or drawdown over its limit", ("reduce_only",), "latch", "-", "risk's process", "people"),
     Cause(
-        "model", "the model gives what is not to be believed", ("reduce_only",), "latch", "-", "supervisor", "people"
+        "latency",
+        "p99 of the path over leases.path_window_ms is above leases.path_p99_ns_max; few orders tell nothing",
+        ("reduce_only",),
+        "condition",
+        "leases.guard_hold_ms",
+        "supervisor",
+        "itself, and is tried again where nothing was ordered",
+    ),
+    Cause(
+        "loss",
+        "the firm's daily loss or drawdown over its limit, in this run or one before",
+        ("reduce_only",),
+        "latch",
+        "-",
+        "supervisor, from what the gate found",
+        "people: firm.rearm_epoch, or --clear-loss",
+    ),
+    Cause(
+        "model",
+        "the champion failed, and no fallback stands in its place",
+        ("reduce_only",),
+        "latch",
+        "-",
+        "supervisor, from what signal found",
+        "people: the next generation of models",
     ),
 )
 

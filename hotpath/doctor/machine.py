@@ -112,7 +112,7 @@ class Machine:
 def this_machine() -> Machine:
     """The machine that this process runs on."""
     refusals: dict[str, str] = {}
-    clock = _clock_status()
+    clock = clock_status()
     if clock is None:
         refusals["adjtimex"] = os.strerror(ctypes.get_errno()).lower()
     try:
@@ -150,7 +150,7 @@ class _Timex(ctypes.Structure):
     ]
 
 
-def _clock_status() -> ClockStatus | None:
+def clock_status() -> ClockStatus | None:
     """What the kernel's clock discipline says; None, with errno set, where it may not be asked."""
     libc = ctypes.CDLL(None, use_errno=True)
     timex = _Timex()  # modes 0: nothing is changed
