@@ -1,5 +1,6 @@
 """What must hold before an engine may be armed, beyond every stage being ready.
 
+    intents       no sync of them failed that nobody has accepted since
     fates         after a power loss: the venue session is up, and with it the fate of every order of the day
     belief        the gateway believes what the venue told it
     numbers       no order of the venue's has an id that this run may give out
@@ -30,6 +31,8 @@ def missing_preconditions(memory: EngineMemory) -> list[str]:
         return []
     counter = memory.stage_page("gateway").counter
     found = []
+    if counter[lib.GATEWAY_PROMISE] == lib.INTENT_PROMISE_BROKEN:
+        found.append("intents: a sync of them failed; end the engine, see to the disk, then: hotpath intents clear")
     if spec.doubt and (not counter[lib.GATEWAY_SESSION_UP] or counter[lib.GATEWAY_ADOPTING]):
         refused = int(counter[lib.GATEWAY_LOGIN_REJECTS])
         why = f"it refused {refused} logins" if refused else "its session is not up"

@@ -40,6 +40,8 @@ adjust_app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(adjust_app, name="adjust")
+intents_app = typer.Typer(help="The orders that were sent, as the gateway keeps them.", no_args_is_help=True)
+app.add_typer(intents_app, name="intents")
 
 Topology = Literal["split", "paired", "fused"]
 RUN_FAILED = 70
@@ -547,6 +549,26 @@ def adjust_list(
 
     rows = told(load_config(config))
     _report({"adjustments": msgspec.to_builtins(rows)}, describe(rows), json=json)
+
+
+@intents_app.command("clear")
+def intents_clear(
+    config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
+    reason: Annotated[str, typer.Option(help="What was done about the disk; kept with your name beside the file.")],
+    json: Json = False,
+) -> None:
+    """Accept a sync of the intents that failed, once the disk is seen to: they are written anew, and synced.
+
+    Until then the engine is not armed. It must not run meanwhile.
+    """
+    from hotpath.broken_promise import clear_broken
+    from hotpath.config import load_config
+    from hotpath.supervisor import EngineName
+
+    loaded = load_config(config)
+    with EngineName(loaded):
+        kept = clear_broken(loaded, reason=reason)
+    _report({"kept": str(kept)}, f"cleared; the reason is kept in {kept}", json=json)
 
 
 @coprocess_app.command("flags")

@@ -105,6 +105,11 @@ class EngineSpec:
         return bool(self.config.reconcile.username) and not self.lockstep
 
     @property
+    def projector(self) -> bool:
+        """Whether the journal is brought into SQL tables as the run goes on."""
+        return self.config.projection.enabled and self.journal
+
+    @property
     def ingress(self) -> bool:
         """Whether the market is pushed by senders, through a process of their own."""
         return self.config.feed.kind == "zmq"
@@ -188,6 +193,8 @@ class EngineMemory:
             self._create_page(side_segment(name), lib.SEGMENT_STAGE, "stage_page")
         if spec.reconcile:
             self._create_page(side_segment("reconcile"), lib.SEGMENT_STAGE, "stage_page")
+        if spec.projector:
+            self._create_page(side_segment("projector"), lib.SEGMENT_STAGE, "stage_page")
         if spec.journal:
             self._create_page(side_segment("journal"), lib.SEGMENT_STAGE, "stage_page")
         for strategy in spec.config.strategies:
@@ -232,7 +239,7 @@ class EngineMemory:
     def release_reader(self, reader: str) -> None:
         """Let no ring wait for a reader that is dead or was never there."""
         for ring in self.spec.rings:
-            if reader in ring.gating:
+            if reader in (*ring.gating, *ring.observers):  # of an observer too: the feed paces recovery by the journal
                 self.cursor(ring, reader).position = READ_NOTHING_MORE
 
     def unlink(self) -> None:

@@ -13,6 +13,8 @@ import fcntl
 import hashlib
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -231,12 +233,7 @@ def open_intents(path: Path, *, capacity: int, trading_day: int = 0) -> IntentFi
         create_intents(path, capacity=capacity, trading_day=trading_day)
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise IntentsError(
-                path, "is held by another process", next_step="stop the gateway that has this venue session"
-            ) from None
+        _lock(path, descriptor)
         _check_head(path, descriptor)
         file = IntentFile(path, descriptor, writable=True)
     except BaseException:
@@ -262,6 +259,26 @@ def open_intents(path: Path, *, capacity: int, trading_day: int = 0) -> IntentFi
             next_step="roll it: move it away, once nothing of that day is open at the venue",
         )
     return file
+
+
+@contextmanager
+def locked_intents(path: Path) -> Iterator[None]:
+    """The file's lock, without a look at what it holds. Raises IntentsError when a gateway has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _lock(path, descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise IntentsError(
+            path, "is held by another process", next_step="stop the gateway that has this venue session"
+        ) from None
 
 
 def read_intents(path: Path) -> IntentFile:

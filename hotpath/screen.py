@@ -311,6 +311,8 @@ def outcome_table(stat: EngineStat) -> Table:
         facts = _side_facts(side)
         if name == "journal" and stat.journal is not None:
             facts = _facts(facts, *_journal_facts(stat.journal))
+        if name == "projector":
+            facts = _facts(facts, *_projector_facts(side.counters))
         table.add_row(f" {name}", facts)
     rebuilt = {stage.pid: stage.restart for stage in stat.stages.values() if stage.restart is not None}
     for pid, restart in rebuilt.items():
@@ -339,6 +341,15 @@ def _journal_facts(journal: JournalStat) -> list[Text]:
     if journal.space != "enough":
         facts.append(Text(f"{journal.free_bytes >> 20:,} MiB left", "bold red"))
     return facts
+
+
+def _projector_facts(counters: dict[str, int]) -> list[Text]:
+    """How far the tables are behind the journal, and whether the database answers."""
+    behind = Text.assemble(("behind ", "dim"), f"{counters['lag_events']:,} events")
+    if counters["lag_events"]:
+        behind.append(f", {format_ns(counters['lag_ms'] * 1_000_000).strip()}")
+    up = Text("") if counters["up"] else Text("the database does not answer", "bold red")
+    return [behind, up, _fact("outages", counters["outages"], "yellow")]
 
 
 def _restart_facts(stages: str, restart: RestartStat) -> Text:

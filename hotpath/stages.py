@@ -25,6 +25,7 @@ from hotpath.flows import feed_packets
 from hotpath.holders import Hold, hold, session_lock
 from hotpath.limits import copy_bytes
 from hotpath.models.loader import Loader
+from hotpath.recovery_pace import pace_recovery
 from hotpath.rings import CURSOR_BYTES
 from hotpath.segments import Segment
 from hotpath.sockets import open_lines, open_servers, resolve
@@ -190,6 +191,7 @@ class ProcessStages:
             self._capture(feed, config)
         elif config.kind == "mold":
             feed.line = self._line(config, feed.stage)
+            pace_recovery(feed, self.rings["raw"], self.segment, config=self.spec.config.rings)
             if config.snapshot_host:
                 feed.line.from_snapshot = 1
                 feed.snapshot = self._snapshot(config, feed.stage)

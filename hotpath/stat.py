@@ -61,6 +61,7 @@ GAUGES = {
         "a_silent",
         "b_lost",
         "b_silent",
+        "recovery_waits",
     },
     "signal": set[str](),
     "risk": {"open_orders", "position_lots", "gross_value_micros", "cash_micros", "pnl_micros", "mode"},
@@ -90,7 +91,7 @@ UNUSED_PACKETS = (
     "packets_left",
 )
 RECENT_SECONDS = 1.0  # that the recent spans of a hop go back, at least
-SIDES = ("journal", "tap", "ingress", "reconcile")
+SIDES = ("journal", "tap", "ingress", "reconcile", "projector")
 SIGNED = {"cash_micros", "pnl_micros", "position_lots", "gross_value_micros"}
 
 

@@ -34,6 +34,7 @@ from ffi import lib
 from ffi.dtypes import enum_names
 from hotpath import strategy_watch
 from hotpath.arming import missing_preconditions
+from hotpath.broken_promise import refuse_broken
 from hotpath.children import LOG_BYTES_MAX, Child, describe_exit, remarks_of
 from hotpath.config import Config
 from hotpath.control.answer import answer
@@ -137,6 +138,7 @@ class Supervisor:
         self._away: dict[str, float] = {}  # processes of the path that are being made again, since when
         if arm:
             refuse_latched(spec.config)
+            refuse_broken(spec.config)
         self.memory = EngineMemory(spec)
         if spec.journal and record is None:
             record = run_folder(spec.config, trading_day=spec.trading_day, run_epoch=self.memory.run_epoch)

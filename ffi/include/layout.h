@@ -1148,6 +1148,7 @@ enum feed_counter {
     FEED_SNAPSHOT_WRONG_SEQUENCE,
     FEED_SNAPSHOT_SLOW,
     FEED_SNAPSHOT_NO_ROOM,
+    FEED_RECOVERY_WAITS,    /* gauge: 1 while what is missing is not asked for: the journal is behind in raw */
     FEED_COUNTERS
 };
 
@@ -1261,6 +1262,16 @@ enum reconcile_counter {
     RECONCILE_LOST,       /* executions of this run that were overwritten before they were read */
     RECONCILE_AGE_MS,     /* gauge: since the last comparison, or the start */
     RECONCILE_COUNTERS
+};
+
+/* Of the process that brings the journal into SQL tables, in its page side.projector. */
+enum projector_counter {
+    PROJECTOR_EVENTS,     /* brought into the tables since it started */
+    PROJECTOR_LAG_EVENTS, /* gauge: in the journal, and not in the tables */
+    PROJECTOR_LAG_MS,     /* gauge: since the oldest of those was published */
+    PROJECTOR_UP,         /* gauge: the database answers */
+    PROJECTOR_OUTAGES,    /* times that it did not */
+    PROJECTOR_COUNTERS
 };
 
 /* Of a Python strategy, in its page side.NAME. */

@@ -20,6 +20,9 @@
  * RAW_GAP_CLOSED, RAW_GAP_LOST and RAW_SESSION before the next; what is published is in sequence, once, and what
  * is skipped is what the RAW_GAP_LOSTs count.
  *
+ * What is missing can wait, what is live cannot: requests go only as fast as the journal reads raw. A day that is
+ * asked for again at noon would else overtake it, which halts the engine. While it is behind, a gap does not age.
+ *
  * Belief. One packet alone may not move the stream by more than LINE_AHEAD_MAX: beyond, it is held until a second
  * packet near it, its copy on the other line, or a heartbeat confirms it. A new session is believed once the old
  * one has ended, or has been silent for `session_wait_ns` while two packets of the other came; its first message
@@ -103,6 +106,9 @@ typedef struct {
     uint32_t request_tries;  /* requests without an answer before the other server is asked */
     uint32_t from_snapshot;  /* 1: a session joined late is taken up where it is, and a snapshot brings the rest */
     uint64_t midnight_ns;    /* of the trading day; for venue_time */
+    const ring_writer *recorded; /* raw, where a journal reads it; NULL: nobody does */
+    const ring_cursor *recorder; /* the journal's place in it */
+    uint64_t recorder_lag_max;   /* events; while it is further behind, nothing that is missing is asked for */
     uint64_t venue_time;     /* 1: a state of the line is dated by the last message, not by the clock: a capture's
                                 may be another day's than its messages */
 

@@ -75,9 +75,22 @@ static void request_missed(line *line) {
     line->counter[FEED_SERVER_SWITCHES]++;
 }
 
+/* The journal does not hold raw up: what is published faster than it reads is lost to it. Both words are hints. */
+static int recorder_is_behind(const line *line) {
+    if (!line->recorder) return 0;
+    uint64_t place = __atomic_load_n(&line->recorder->position, __ATOMIC_RELAXED);
+    return place < line->recorded->next && line->recorded->next - place > line->recorder_lag_max;
+}
+
 /* Ask for what is missing: at once, again after the interval, and as soon as an answer is here. */
 static void gap_request(line *line, uint64_t now_ns) {
     if (line->request_socket[0] < 0) return;
+    int waits = recorder_is_behind(line);
+    line->counter[FEED_RECOVERY_WAITS] = (uint64_t)waits;
+    if (waits) {
+        line->gap_start_time_ns = now_ns;
+        return;
+    }
     int answered = line->expected >= line->request_end; /* true as well when nothing was asked for yet */
     if (!answered) {
         if (since(line->request_time_ns, now_ns) < line->request_interval_ns) return;
@@ -138,6 +151,7 @@ static uint32_t gap_give_up(line *line, ring_writer *raw, uint64_t from, uint64_
 
 static void gap_close(line *line, ring_writer *raw, uint64_t now_ns) {
     line->gap_open = 0;
+    line->counter[FEED_RECOVERY_WAITS] = 0;
     line->counter[FEED_GAPS_CLOSED]++;
     line_state(line, raw, RAW_GAP_CLOSED, 0, now_ns);
 }

@@ -497,6 +497,12 @@ static void filled(signal_stage *signal, const exec_event *execution, int sign) 
     if (execution->leaves_lots <= 0) working_close(signal, instrument);
 }
 
+/* People moved the position: what was held at the opening, a split, a correction. Its cost is none of ours. */
+static void adjusted(signal_stage *signal, const exec_event *execution) {
+    int64_t lots = execution->quantity_lots;
+    signal->order[execution->header.instrument].position_lots += execution->side == SIDE_BUY ? lots : -lots;
+}
+
 static void replaced(signal_stage *signal, const exec_event *execution) {
     uint32_t instrument = execution->header.instrument;
     working_order *order = &signal->order[instrument];
@@ -543,6 +549,7 @@ static void execution_event(signal_stage *signal, const exec_event *execution) {
     switch (execution->header.type) {
     case EXEC_FILL: filled(signal, execution, 1); return;
     case EXEC_BROKEN: filled(signal, execution, -1); return;
+    case EXEC_ADJUSTED: adjusted(signal, execution); return;
     case EXEC_REPLACED: replaced(signal, execution); return;
     case EXEC_REJECTED:
     case EXEC_REFUSED:

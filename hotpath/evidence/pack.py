@@ -32,13 +32,14 @@ import hotpath
 from ffi import _native, lib
 from ffi.dtypes import enum_names, layout_hash, layout_text
 from hotpath import intents
-from hotpath.errors import EvidenceError, IntentsError
+from hotpath.errors import EvidenceError, IntentsError, JournalError
 from hotpath.event_view import Seen, as_dictionary, type_words
 from hotpath.evidence.keys import load_key, public_pem
 from hotpath.evidence.verify import CHAIN_SEED, FORMAT, MANIFEST, PUBLIC_KEY, SIGNATURE, Verdict, verify_pack
 from hotpath.explain.find import is_journal
 from hotpath.explain.tell import reason_word
 from hotpath.journal import Journal
+from hotpath.limits.versions import LimitVersions, Wish, wishes_for
 from hotpath.stages import intents_path
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # one for all: a pack does not say when its files were touched
@@ -152,16 +153,16 @@ def _limits(journal: Journal) -> dict[str, Any]:
     symbols = [symbol.decode() for symbol in journal.instruments["symbol"].tolist()]
     changes = []
     version = 0
+    versions, wishes = LimitVersions(journal), wishes_for(journal)
     for turns in journal.batches("risk.ctl"):
         for place in np.flatnonzero(np.diff(turns["limits_version"].astype(np.int64), prepend=version)).tolist():
-            version = int(turns["limits_version"][place])
-            changes.append(
-                {
-                    "version": version,
-                    "turn": int(turns["turn"][place]),
-                    "now_ns": int(turns["header"]["origin_time_ns"][place]),
-                }
-            )
+            before, version = version, int(turns["limits_version"][place])
+            told = {
+                "version": version,
+                "turn": int(turns["turn"][place]),
+                "now_ns": int(turns["header"]["origin_time_ns"][place]),
+            }
+            changes.append(told | (_version(versions, before, version, wishes.get(version)) if before else {}))
         version = int(turns["limits_version"][-1])
     plain = msgspec.to_builtins(risk)
     plain.pop("instruments")
@@ -170,6 +171,16 @@ def _limits(journal: Journal) -> dict[str, Any]:
         "instruments": {symbol: msgspec.to_builtins(risk.limits_of(symbol)) for symbol in symbols},
         "in_force": changes,
     }
+
+
+def _version(versions: LimitVersions, before: int, version: int, wish: Wish | None) -> dict[str, Any]:
+    """What a later version changed, and of whom it is known."""
+    found: dict[str, Any] = {"who": wish.who, "why": wish.why} if wish is not None else {}
+    try:
+        changes = versions.changes(before, version).items()
+    except JournalError as error:
+        return found | {"unknown": str(error)}
+    return found | {"changes": [{"name": name, "before": old, "after": new} for name, (old, new) in changes]}
 
 
 def _kills(journal: Journal) -> Iterator[dict[str, Any]]:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from hotctl.audit import AuditLog, audit_path
 from hotpath.errors import EvidenceError
 from hotpath.evidence.keys import load_key, new_key, public_path
 from hotpath.evidence.pack import chain_head, chained, day_number, export_evidence, journals_of
 from hotpath.evidence.verify import MANIFEST, SIGNATURE, verify_pack
 from hotpath.journal import Journal
 from tests.support.engines import REPOSITORY
+from tests.support.trading_journal import TradingJournal, projected_config
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,45 @@ def test_pack_holds_what_the_day_was_run_under_and_what_was_done(pack: Path, tra
         assert by_ring[ring] == journal.count(ring)
     assert by_ring["wire"] == by_ring["cmd"], "each approved order left as a frame"
     assert "password" not in files["run1/run.json"].decode().replace("password_env", "").replace("password_file", "")
+
+
+def test_every_later_version_of_the_limits_says_what_it_changed_and_who_wanted_it(key: Path, tmp_path: Path) -> None:
+    config = projected_config(tmp_path)
+    run = TradingJournal(config, seed=3)
+    run.grow(600)
+    run.end()
+    audit = AuditLog(audit_path(tmp_path, config.engine.name))
+    told = {"version": 2, "run_epoch": run.run_epoch, "changes": [{"name": "a limit"}]}
+    audit.append("intent", identity="ann", reason="narrower", detail=told)
+    audit.append("outcome", identity="ann", reason="narrower", detail=told | {"outcome": "applied"})
+    audit.append("outcome", identity="bob", reason="wider", detail=told | {"version": 3, "outcome": "failed"})
+    audit.append("observed", reason="past this process", detail=told | {"version": 4})
+    audit.append("outcome", identity="eve", detail=told | {"run_epoch": 5, "outcome": "applied"})
+    out = tmp_path / "evidence.zip"
+    verdict = export_evidence(20231114, [Journal(run.folder)], key_path=key, out=out)
+    assert verdict.good, verdict.problems
+    first, *later = json.loads(files_of(out)["run1/limits.json"])["in_force"]
+    assert "changes" not in first and len(later) > 2
+    for each in later:
+        (change,) = each["changes"]
+        assert change["name"] == "instrument.SYM1.collar_ppm_max" and change["after"] == 1000 * each["version"]
+    assert [change["changes"][0]["before"] for change in later[1:]] == [
+        change["changes"][0]["after"] for change in later[:-1]
+    ]
+    assert (later[0]["who"], later[0]["why"]) == ("ann", "narrower") and "who" not in later[1]
+    assert later[2]["who"] == "somebody past the control process"
+
+
+def test_version_that_is_not_on_record_is_said_to_be_unknown(key: Path, tmp_path: Path) -> None:
+    run = TradingJournal(projected_config(tmp_path), seed=3)
+    run.grow(300)
+    run.end()
+    for path in run.folder.glob("changes.*"):
+        path.unlink()
+    out = tmp_path / "evidence.zip"
+    assert export_evidence(20231114, [Journal(run.folder)], key_path=key, out=out).good
+    later = json.loads(files_of(out)["run1/limits.json"])["in_force"][1:]
+    assert later and all("not on record" in each["unknown"] for each in later)
 
 
 def test_verifier_needs_nothing_of_hotpath(pack: Path, key: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from hotpath.reconcile.status import read_status as reconciled
 from hotpath.reconcile.status import status_path
 from hotpath.recordings import replay_recording
 from hotpath.stages import intents_path
+from hotpath.stat import EngineView
 from hotpath.venues.config import AccountConfig
 from tests.e2e.test_snapshot_engine import SERVICE, with_snapshots
 from tests.support.busy import busy_config, file_feed
@@ -176,15 +177,27 @@ def test_trading_goes_on_while_the_database_is_killed_locked_and_restarted(
         status = read_status(config)
         return status is not None and status.up and status.events > 0
 
+    def seen() -> dict[str, int]:
+        """What `hotpath stat` has of the projector."""
+        view = EngineView(engine)
+        try:
+            return view.snapshot().sides["projector"].counters
+        finally:
+            view.close()
+
     try:
         until(up, "events in SQL")
+        until(lambda: seen()["up"] and seen()["events"] > 0, "the projector in stat")
         cluster.end(signal.SIGKILL)
         try:
             until(lambda: outages() == 1, "the outage to be noticed")
             orders_go_on()
+            until(lambda: not seen()["up"] and seen()["outages"] == 1, "the outage in stat")
+            until(lambda: seen()["lag_events"] > 0 and seen()["lag_ms"] > 0, "a lag in stat that grows")
         finally:
             cluster.start()
         until(up, "the database to be used again")
+        until(lambda: seen()["up"], "the same in stat")
         with closing(Database(database_url(config))) as other, other.transaction() as connection:
             connection.execute(text("LOCK TABLE projection_offsets IN ACCESS EXCLUSIVE MODE"))
             orders_go_on()

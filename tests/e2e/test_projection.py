@@ -301,6 +301,41 @@ def test_what_another_commits_is_seen_whole_or_not_at_all(config: Config) -> Non
         assert before and connection.execute(count).scalar() == before
 
 
+def test_every_later_version_of_the_limits_has_what_it_changed(config: Config) -> None:
+    run = TradingJournal(config, seed=3)
+    run.grow(600)
+    run.end()
+    projector = Projector.of(config)
+    projector.catch_up()
+    with projector.database.transaction() as connection:
+        rows = list(connection.execute(text("SELECT version, limits FROM limit_changes ORDER BY version")))
+    assert [version for version, _ in rows] == list(range(1, len(rows) + 1)) and len(rows) > 3
+    collar = "instrument.SYM1.collar_ppm_max"
+    told = [(version, msgspec.json.decode(limits)) for version, limits in rows[1:]]
+    standing: Any = told[0][1]["changes"][collar]["before"]
+    for version, each in told:
+        change = {collar: {"before": standing, "after": 1000 * version}}
+        assert each == {"since_version": version - 1, "changes": change}
+        standing = 1000 * version
+
+
+def test_version_waits_for_its_lines(sqlite_config: Config) -> None:
+    """Rings are written one after the other: a turn may be on record a moment before what it decided by."""
+    run = TradingJournal(sqlite_config, seed=3)
+    projector = Projector.of(sqlite_config)
+    for _ in range(8):
+        run.grow(60, flush=False)
+        held = run._pending.pop("changes", [])
+        run.flush()
+        projector.catch_up()
+        run._pending["changes"] = held
+        run.flush()
+        projector.catch_up()
+    with projector.database.transaction() as connection:
+        limits = [row.limits for row in connection.execute(text("SELECT limits FROM limit_changes"))]
+    assert len(limits) > 3 and all(limits)
+
+
 def test_snapshot_on_demand_outlives_a_rebuild(config: Config) -> None:
     run = TradingJournal(config, seed=2)
     run.grow(60)

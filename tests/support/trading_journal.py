@@ -17,6 +17,8 @@ from hotpath.config import Config, FeeConfig
 from hotpath.journal import journal_root
 from hotpath.journal.format import END_FILE, INSTRUMENTS_FILE, RUN_FILE, End, RingEnd, event_type
 from hotpath.journal.writer import RingWriter
+from hotpath.limits import LimitsCopy
+from hotpath.limits_log import digest_of, first_limits, lines_of
 from hotpath.run_file import RunFile
 from hotpath.topology import place
 
@@ -24,7 +26,7 @@ EPOCH = 1_700_000_000_000_000_000  # 13 minutes and 20 seconds after a full hour
 SECOND_NS = 10**9
 INSTRUMENTS = 5
 TICK_VALUES = [100, 100, 100, 1, 2_500_000]
-RINGS = ("norm", "signal", "cmd", "exec", "reject", "adjust", "risk.ctl", "signal.ctl")
+RINGS = ("norm", "signal", "cmd", "exec", "reject", "adjust", "risk.ctl", "signal.ctl", "changes")
 FEES = FeeConfig(maker_micros_per_lot=-2000, taker_micros_per_lot=3000, sell_ppb=27_800, sell_micros_per_lot=166)
 
 
@@ -77,6 +79,8 @@ class TradingJournal:
         self._match = 2**63
         self._fills: list[tuple[int, int, int, int, int, int]] = []  # order, match, instrument, side, lots, price
         self._turn = 0
+        symbols = [f"SYM{index}" for index in range(INSTRUMENTS)]
+        self._limits = LimitsCopy(symbols, first_limits(config.risk, symbols))
         self._price = [10_000, 50_000, 123_456, 7, 900]
 
     # ---- events ----------------------------------------------------------------------------------------
@@ -190,8 +194,23 @@ class TradingJournal:
         self._turn += 1
         fields = {"turn": self._turn, "header__instrument": lib.NO_INSTRUMENT}
         mode = (self._turn // 37) % 3
-        self._add("risk.ctl", lib.CTL_TURN, mode=mode, kill_epoch=1, limits_version=1 + self._turn // 90, **fields)
+        version = 1 + self._turn // 90
+        if version != self._limits.version:
+            self._change_limits(version)
+        self._add("risk.ctl", lib.CTL_TURN, mode=mode, kill_epoch=1, limits_version=version, **fields)
         self._add("signal.ctl", lib.CTL_TURN, model_generation=self._turn // 64, weights_version=1, **fields)
+
+    def _change_limits(self, version: int) -> None:
+        """One instrument's collar, line by line as the engine tells of it."""
+        before = bytes(self._limits.memory)
+        self._limits.set("instrument.SYM1.collar_ppm_max", 1000 * version)
+        self._limits.header.version = version
+        self._limits.seal()
+        after = bytes(self._limits.memory)
+        lines = lines_of(after)
+        for line in np.flatnonzero((lines != lines_of(before)).any(axis=1)).tolist():
+            told: dict[str, Any] = {"digest": digest_of(after), "version": version, "line": line, "bytes": lines[line]}
+            self._add("changes", lib.CTL_LIMITS, lib.NO_INSTRUMENT, **told)
 
     # ---- the files ---------------------------------------------------------------------------------------
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from ffi import lib
+from ffi import ffi, lib
 from tests.support.line_driver import (
     MILLISECOND_NS,
     TIMEOUT_NS,
@@ -136,6 +137,43 @@ def test_answer_does_not_break_the_silence_of_the_lines(line: DrivenLine) -> Non
     heard = line.line.heard_time_ns
     line.give(packet(2, [B]), source=ANSWER)
     assert line.line.heard_time_ns == heard
+
+
+def recorded(line: DrivenLine, *, lag_max: int) -> Any:
+    """A journal's cursor that stands at the beginning of raw."""
+    cursor = ffi.new("ring_cursor *")
+    line.line.recorded, line.line.recorder, line.line.recorder_lag_max = line.writer, cursor, lag_max
+    return cursor
+
+
+def test_what_is_missing_is_asked_for_as_fast_as_the_journal_reads_and_all_of_it_comes(line: DrivenLine) -> None:
+    cursor, lag_max, last = recorded(line, lag_max=16), 16, 500
+    line.give(packet(last, [C]))
+    worst, waited = 0, 0
+    for _ in range(20 * last):
+        for first, count in line.requests():
+            line.give(packet(first, [B] * min(4, count)), source=ANSWER)
+        worst = max(worst, line.writer.next - cursor.position)
+        waited += line.counter(lib.FEED_RECOVERY_WAITS)
+        cursor.position += line.writer.next > cursor.position  # slower than what a server gives
+        line.poll(step_ns=INTERVAL_NS // 4)
+    assert waited and worst <= lag_max + 8  # an answer, and what states the line tells
+    assert check_sequence(line.events()) == 0 and line.messages()[-1] == (last, C)
+    assert line.counter(lib.FEED_RECOVERY_WAITS) == 0
+
+
+def test_gap_does_not_age_while_the_journal_is_behind(line: DrivenLine) -> None:
+    cursor = recorded(line, lag_max=0)
+    line.give(packet(3, [C]))
+    for _ in range(10):
+        line.poll(step_ns=TIMEOUT_NS // 2)
+    assert line.requests() == [] and line.reasons() == [] and line.counter(lib.FEED_RECOVERY_WAITS) == 1
+    line.give(packet(4, [D]))  # what is live is kept, and comes when the gap is filled
+    cursor.position = 2**64 - 1  # the journal ended for good: nobody is waited for
+    line.poll(step_ns=INTERVAL_NS)
+    assert [first for first, _ in line.requests()] == [2]
+    line.give(packet(2, [B]), source=ANSWER)
+    assert line.messages() == [(1, A), (2, B), (3, C), (4, D)]
 
 
 def test_server_that_is_gone_is_not_asked_thrice(line: DrivenLine) -> None:

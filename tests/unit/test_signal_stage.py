@@ -123,6 +123,17 @@ def live(pending: DrivenSignal) -> DrivenSignal:
     return pending
 
 
+def test_what_people_say_of_a_position_counts_for_the_strategy() -> None:
+    driven = DrivenSignal()
+    driven.report(lib.EXEC_ADJUSTED, 0, side=BUY, quantity_lots=20)  # held over night
+    assert driven.order.position_lots == 20 and driven.orders[1].position_lots == 0
+    driven.lean(BUY)
+    assert driven.intents() == []  # 20 and 10 are more than it may hold
+    driven.report(lib.EXEC_ADJUSTED, 0, side=SELL, quantity_lots=5)  # a correction
+    driven.lean(BUY)
+    assert driven.order.position_lots == 15 and driven.intents() == [(lib.SIGNAL_NEW, BUY, 100, 10, 0)]
+
+
 @pytest.mark.parametrize("style, price", [(lib.STYLE_JOIN, 100), (lib.STYLE_TAKE, 102)])
 def test_score_past_the_threshold_places_an_order(style: int, price: int) -> None:
     driven = DrivenSignal(style=style)

@@ -72,6 +72,7 @@ class Projector:
     config: Config
     database: Database
     current: Path | None = None
+    told: Callable[[ProjectorStatus], None] | None = None  # hears each status too
     events: int = 0
     outages: int = 0
     trouble: str = ""
@@ -81,9 +82,11 @@ class Projector:
     _told_at: float = 0.0
 
     @staticmethod
-    def of(config: Config, *, current: Path | None = None) -> Projector:
+    def of(
+        config: Config, *, current: Path | None = None, told: Callable[[ProjectorStatus], None] | None = None
+    ) -> Projector:
         """With the database that the configuration names."""
-        return Projector(config, Database(database_url(config)), current)
+        return Projector(config, Database(database_url(config)), current, told)
 
     def turn(self) -> bool:
         """One transaction; False when there is nothing to project. Raises DatabaseDownError."""
@@ -186,6 +189,11 @@ class Projector:
         run = self._run
         if run is None:
             return 0, 0.0
+        if self.trouble:  # nothing is planned, so nobody has looked at the journal
+            try:
+                run.journal.refresh()
+            except (JournalError, OSError) as error:
+                self.trouble = str(error)
         events = sum(max(0, run.journal.next(ring) - run.offsets.get(ring, 0)) for ring in RINGS)
         return events, run.waiting_seconds()
 
@@ -208,6 +216,8 @@ class Projector:
             lag_events=events,
             lag_seconds=round(seconds, 3),
         )
+        if self.told is not None:
+            self.told(status)
         path = status_path(self.config)
         beside = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:

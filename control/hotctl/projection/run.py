@@ -38,9 +38,11 @@ from hotctl.projection.rows import (
     valued_columns,
 )
 from hotpath.config import Config, ProjectionConfig
+from hotpath.errors import JournalError
 from hotpath.journal import Journal
 from hotpath.journal.format import event_type
 from hotpath.ledger import Execution, FeeBook, Ledger, Marks, Position
+from hotpath.limits.versions import FIRST, LimitVersions
 
 RINGS = ("adjust", "exec", "cmd", "reject", "signal", "risk.ctl", "signal.ctl", "norm")
 TIMED = ("exec", "norm")  # what a snapshot is made of
@@ -95,6 +97,7 @@ class RunProjection:
         self._due_ns = 0
         self._risk: tuple[Any, ...] | None = None
         self._model: tuple[Any, ...] | None = None
+        self._limits = LimitVersions(self.journal)
 
     # ---- what the database has -----------------------------------------------------------------------
 
@@ -202,6 +205,7 @@ class RunProjection:
             plan.begin[ring], plan.end[ring] = begin, end
         self._hold_prices(plan, over=over and whole)
         self._await_adjustments(plan, over=over)
+        self._await_limits(plan, over=over)
         self._stop_at_snapshot(plan, over=over)
         for ring in RINGS:
             self._read(plan, ring)
@@ -236,6 +240,20 @@ class RunProjection:
         found = np.flatnonzero(early)
         if len(found):
             plan.end["exec"] = int(self.journal.sequences("exec", begin, end)[found[0]])
+
+    def _await_limits(self, plan: Plan, *, over: bool) -> None:
+        """A turn names the version that it decided by, whose lines may be written a moment later."""
+        ring = "risk.ctl"
+        begin, end = plan.begin[ring], plan.end[ring]
+        if over or end == begin:
+            return
+        turns = self.journal.events(ring, begin, end)
+        standing = self._risk[3] if self._risk is not None else 0
+        for index in _changes(turns, "limits_version"):
+            before, standing = standing, int(turns["limits_version"][index])
+            if before != standing and before and self._limits_text(before, standing) is None:
+                plan.end[ring] = int(self.journal.sequences(ring, begin, end)[index])
+                return
 
     def _stop_at_snapshot(self, plan: Plan, *, over: bool) -> None:
         """Executions and prices from after a full hour wait until all from before it is folded."""
@@ -424,7 +442,8 @@ class RunProjection:
             at = (self.run_epoch, int(turn["turn"]), int(turn["header"]["origin_time_ns"]))
             states.append((*at, *state))
             if self._risk is None or self._risk[3] != state[3]:
-                limits.append((self.run_epoch, state[3], *at[1:], self._limits_text(state[3])))
+                before = 0 if self._risk is None else self._risk[3]
+                limits.append((self.run_epoch, state[3], *at[1:], self._limits_text(before, state[3])))
             self._risk = state
         upsert_rows(connection, tables.risk_state, states)
         upsert_rows(connection, tables.limit_changes, limits)
@@ -440,9 +459,19 @@ class RunProjection:
             self._model = model
         upsert_rows(connection, tables.model_versions, models)
 
-    def _limits_text(self, version: int) -> str | None:
-        """The limits of the run's configuration are its first version."""
-        return msgspec.json.encode(self.journal.run.config.risk).decode() if version == 1 else None
+    def _limits_text(self, before: int, version: int) -> str | None:
+        """The run's configuration where it is the first version; of a later one what it changed.
+
+        None where the journal does not have it: never, unless it is an earlier release's, or it is not written yet.
+        """
+        if version == FIRST:
+            return msgspec.json.encode(self.journal.run.config.risk).decode()
+        try:
+            changes = self._limits.changes(before or FIRST, version)
+        except JournalError:
+            return None
+        told = {name: {"before": old, "after": new} for name, (old, new) in changes.items()}
+        return msgspec.json.encode({"since_version": before or FIRST, "changes": told}).decode()
 
     def _model_text(self) -> str:
         config: Config = self.journal.run.config

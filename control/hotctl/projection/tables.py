@@ -217,7 +217,7 @@ limit_changes = _table(
     _key("version"),
     _number("turn", null=False),
     _number("time_ns", null=False),
-    _text("limits"),  # JSON, where the run's configuration says them
+    _text("limits"),  # JSON: of the first version the configuration, of a later one what it changed
 )
 
 model_versions = _table(
