@@ -29,6 +29,7 @@ class ControlConfig(Struct, frozen=True, forbid_unknown_fields=True):
     tls_dir: str = ""  # ca.pem, server.pem, server.key, crl.pem, as `hotctl certs` makes them; empty: none
     envelope: str = ""  # the signed deployment envelope; empty: there is none
     envelope_key: str = ""  # the public key that must have signed it
+    seat: str = ""  # the name of the [[coprocesses]] seat that `hotctl flatten` sends through; empty: none
     single_operator: bool = False  # one person may arm and raise limits alone; status says so
     approval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300  # that a request waits for its second person
     # more and other than the defaults: the owner of the process is admin, a certificate has the role that it names

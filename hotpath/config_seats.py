@@ -36,6 +36,8 @@ def check_seats(config: Config, refuse: Callable[[str, str], None]) -> None:
     strategies: dict[int, str] = {}
     if len(config.seats) > SEATS_MAX:
         refuse("coprocesses", f"{len(config.seats)} seats, there may be {SEATS_MAX}")
+    if config.control.seat and config.control.seat not in [each.name for each in config.coprocesses]:
+        refuse("control.seat", f"there is no [[coprocesses]] of the name {config.control.seat}")
     for seat in config.seats:
         key = f"{'strategies' if seat in config.strategies else 'coprocesses'}.{seat.name}"
         if seat.name in names:

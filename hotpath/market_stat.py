@@ -181,6 +181,11 @@ class MarketView:
                 int(event["ask_quantity_lots"]),
             )
 
+    def tops(self) -> dict[str, tuple[int, int, int, int]]:
+        """Bid, its lots, ask, its lots of every instrument whose book was seen, in ticks; 0: that side is empty."""
+        self._follow_books()
+        return {self._symbols[index]: top for index, top in self._books.items()}
+
     # ---- one look ----------------------------------------------------------------------------------
 
     def look(self, counters: dict[str, int]) -> MarketStat:

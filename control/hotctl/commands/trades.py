@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command()(orders)
     app.command()(positions)
     app.command()(explain)
+    app.command()(flatten)
     app.command()(adjust)
     app.command()(ingest)
     app.add_typer(strategy_app, name="strategy")
@@ -59,6 +60,40 @@ def explain(order: Annotated[int, typer.Argument(min=1, help="The engine's own n
             timeout_s=max(60, call.timeout_s),
         )
     show_one(msgspec.json.decode(found.json), lambda: found.text.rstrip())
+
+
+def flatten(
+    reason: Reason,
+    symbol: Symbol = "",
+    seconds: Annotated[float, typer.Option("--for", min=0.1, max=300, help="How long to try, in seconds.")] = 10,
+    slice_lots: Annotated[int, typer.Option("--slice", min=0, help="Of one order; 0: as the limits allow.")] = 0,
+    dry_run: DryRun = False,
+    request_id: RequestId = "",
+) -> None:
+    """Bring positions to zero, under the gate: reduce-only, cancel what is open, then IOC orders at the touch.
+
+    Exit code 0: flat; 7: something is left. Reduce-only stays: hotctl mode normal, or hotctl limits set.
+    """
+    from hotctl.client import mutation
+    from hotctl.v1 import order_pb2
+
+    request = order_pb2.FlattenRequest(
+        mutation=mutation(reason=reason, request_id=request_id, dry_run=dry_run),
+        symbol=symbol,
+        timeout_ms=int(seconds * 1000),
+        slice_lots_max=slice_lots,
+    )
+    with client() as call:
+        response = call.call("OrderService/Flatten", request, timeout_s=call.timeout_s + seconds)
+
+    def extra() -> str:
+        return "\n".join(
+            f"  {each.side} {each.quantity_lots:,} {each.symbol} at {each.price_ticks:,}: "
+            f"{each.filled_lots:,} executed, {each.result}"
+            for each in response.orders
+        )
+
+    show_receipt(response, extra=extra)
 
 
 def adjust(

@@ -212,6 +212,23 @@ class Mutations:
         finally:
             self._forget_unanswered(request_id)
 
+    def long(self, method: str, request: Any, caller: Caller) -> Any:
+        """One that takes a while: others need not wait for its end, and it needs no second person."""
+        known = self._begin(method, request, caller)
+        if known is not None:
+            return known
+        request_id = request.mutation.request_id
+        try:
+            with self._turn:
+                plan = self.actions[method].plan(request)
+                if request.mutation.dry_run:
+                    self._forget(request_id)
+                    return self._response(method, request_id, mutation_pb2.OUTCOME_DRY_RUN, plan)
+            return self._carry_out(method, request, caller, plan)
+        except BaseException:
+            self._forget_unanswered(request_id)
+            raise
+
     # ---- second persons ----------------------------------------------------------------------------
 
     def find(self, name: str) -> Waiting:

@@ -12,10 +12,12 @@ import msgspec
 
 from hotctl.audit import OUTCOME, AuditLog
 from hotctl.server.books import Books
+from hotctl.server.flatten import FLATTEN, Flatten
 from hotctl.server.guard import CALLER
 from hotctl.server.hands import Hands
+from hotctl.server.limits import LimitsHands
 from hotctl.server.mutations import FAILED, Diff, Done, Mutations, Plan
-from hotctl.server.refusal import Refusal, no_such, not_now
+from hotctl.server.refusal import no_such, not_now
 from hotctl.v1 import order_pb2
 from hotpath.errors import AdjustmentError, HotpathError
 from hotpath.ledger.adjustments import KINDS, AdjustmentFile, adjustments_path, new_adjustment
@@ -127,11 +129,12 @@ class IngestService:
 class OrderService:
     """As proto/hotctl/v1/order.proto says."""
 
-    def __init__(self, hands: Hands, books: Books, mutations: Mutations) -> None:
+    def __init__(self, hands: Hands, books: Books, limits: LimitsHands, mutations: Mutations) -> None:
         self._hands = hands
         self._books = books
         self._mutations = mutations
         mutations.actions[ADJUST] = RecordAdjustment(hands, books)
+        mutations.actions[FLATTEN] = Flatten(hands, books, limits)
 
     def ListOrders(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
         orders, _, symbols = self._books.look()
@@ -184,8 +187,8 @@ class OrderService:
     def RecordAdjustment(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
         return self._mutations.call(ADJUST, request, CALLER.get())
 
-    def Flatten(self, _request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
-        raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "flattening is not served: reduce_only and the strategies do it")
+    def Flatten(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._mutations.long(FLATTEN, request, CALLER.get())
 
 
 def explained(folder: Path, order_id: int) -> Any:

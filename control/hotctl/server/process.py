@@ -81,7 +81,7 @@ class ControlServer:
             "LimitsService": LimitsService(self.limits, self.mutations),
             "WatchService": WatchService(self.hands),
             "ApprovalService": ApprovalService(self.mutations),
-            "OrderService": OrderService(self.hands, self.books, self.mutations),
+            "OrderService": OrderService(self.hands, self.books, self.limits, self.mutations),
             "StrategyService": StrategyService(self.hands, self.limits, self.mutations),
             "IngestService": IngestService(self.hands, self.mutations),
             "AuditService": AuditService(self.audit),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hotctl.v1 import mutation_pb2 as hotctl_dot_v1_dot_mutation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hotctl/v1/order.proto\x12\thotctl.v1\x1a\x18hotctl/v1/mutation.proto\"\x91\x01\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\x04\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x11\n\topen_lots\x18\x04 \x01(\x03\x12\x13\n\x0bprice_ticks\x18\x05 \x01(\x03\x12\r\n\x05state\x18\x06 \x01(\t\x12\x10\n\x08strategy\x18\x07 \x01(\r\x12\x0f\n\x07\x61\x63\x63ount\x18\x08 \x01(\r\"#\n\x11ListOrdersRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"K\n\x12ListOrdersResponse\x12 \n\x06orders\x18\x01 \x03(\x0b\x32\x10.hotctl.v1.Order\x12\x13\n\x0bopen_orders\x18\x02 \x01(\r\"\x80\x01\n\x08Position\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04lots\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x03 \x01(\x03\x12\x17\n\x0frealised_micros\x18\x04 \x01(\x03\x12\x13\n\x0b\x66\x65\x65s_micros\x18\x05 \x01(\x03\x12\x13\n\x0btraded_lots\x18\x06 \x01(\x03\"(\n\x14ListPositionsRequest\x12\x10\n\x08\x66lat_too\x18\x01 \x01(\x08\"?\n\x15ListPositionsResponse\x12&\n\tpositions\x18\x01 \x03(\x0b\x32\x13.hotctl.v1.Position\"G\n\x0e\x46lattenRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"6\n\x0f\x46lattenResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\"\'\n\x13\x45xplainOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\x04\"2\n\x14\x45xplainOrderResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"\x8a\x01\n\x17RecordAdjustmentRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x15\n\rquantity_lots\x18\x03 \x01(\x03\x12\x13\n\x0bprice_ticks\x18\x04 \x01(\x03\x12\x0c\n\x04kind\x18\x05 \x01(\t\"?\n\x18RecordAdjustmentResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt2\x9d\x03\n\x0cOrderService\x12I\n\nListOrders\x12\x1c.hotctl.v1.ListOrdersRequest\x1a\x1d.hotctl.v1.ListOrdersResponse\x12R\n\rListPositions\x12\x1f.hotctl.v1.ListPositionsRequest\x1a .hotctl.v1.ListPositionsResponse\x12@\n\x07\x46latten\x12\x19.hotctl.v1.FlattenRequest\x1a\x1a.hotctl.v1.FlattenResponse\x12O\n\x0c\x45xplainOrder\x12\x1e.hotctl.v1.ExplainOrderRequest\x1a\x1f.hotctl.v1.ExplainOrderResponse\x12[\n\x10RecordAdjustment\x12\".hotctl.v1.RecordAdjustmentRequest\x1a#.hotctl.v1.RecordAdjustmentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hotctl/v1/order.proto\x12\thotctl.v1\x1a\x18hotctl/v1/mutation.proto\"\x91\x01\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\x04\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x11\n\topen_lots\x18\x04 \x01(\x03\x12\x13\n\x0bprice_ticks\x18\x05 \x01(\x03\x12\r\n\x05state\x18\x06 \x01(\t\x12\x10\n\x08strategy\x18\x07 \x01(\r\x12\x0f\n\x07\x61\x63\x63ount\x18\x08 \x01(\r\"#\n\x11ListOrdersRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"K\n\x12ListOrdersResponse\x12 \n\x06orders\x18\x01 \x03(\x0b\x32\x10.hotctl.v1.Order\x12\x13\n\x0bopen_orders\x18\x02 \x01(\r\"\x80\x01\n\x08Position\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04lots\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x03 \x01(\x03\x12\x17\n\x0frealised_micros\x18\x04 \x01(\x03\x12\x13\n\x0b\x66\x65\x65s_micros\x18\x05 \x01(\x03\x12\x13\n\x0btraded_lots\x18\x06 \x01(\x03\"(\n\x14ListPositionsRequest\x12\x10\n\x08\x66lat_too\x18\x01 \x01(\x08\"?\n\x15ListPositionsResponse\x12&\n\tpositions\x18\x01 \x03(\x0b\x32\x13.hotctl.v1.Position\"s\n\x0e\x46lattenRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\x12\x16\n\x0eslice_lots_max\x18\x04 \x01(\x03\"}\n\x0c\x46lattenOrder\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04side\x18\x02 \x01(\t\x12\x15\n\rquantity_lots\x18\x03 \x01(\x03\x12\x13\n\x0bprice_ticks\x18\x04 \x01(\x03\x12\x13\n\x0b\x66illed_lots\x18\x05 \x01(\x03\x12\x0e\n\x06result\x18\x06 \x01(\t\"\x82\x01\n\x0f\x46lattenResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\x12\'\n\x06orders\x18\x02 \x03(\x0b\x32\x17.hotctl.v1.FlattenOrder\x12!\n\x04left\x18\x03 \x03(\x0b\x32\x13.hotctl.v1.Position\"\'\n\x13\x45xplainOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\x04\"2\n\x14\x45xplainOrderResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"\x8a\x01\n\x17RecordAdjustmentRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x15\n\rquantity_lots\x18\x03 \x01(\x03\x12\x13\n\x0bprice_ticks\x18\x04 \x01(\x03\x12\x0c\n\x04kind\x18\x05 \x01(\t\"?\n\x18RecordAdjustmentResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt2\x9d\x03\n\x0cOrderService\x12I\n\nListOrders\x12\x1c.hotctl.v1.ListOrdersRequest\x1a\x1d.hotctl.v1.ListOrdersResponse\x12R\n\rListPositions\x12\x1f.hotctl.v1.ListPositionsRequest\x1a .hotctl.v1.ListPositionsResponse\x12@\n\x07\x46latten\x12\x19.hotctl.v1.FlattenRequest\x1a\x1a.hotctl.v1.FlattenResponse\x12O\n\x0c\x45xplainOrder\x12\x1e.hotctl.v1.ExplainOrderRequest\x1a\x1f.hotctl.v1.ExplainOrderResponse\x12[\n\x10RecordAdjustment\x12\".hotctl.v1.RecordAdjustmentRequest\x1a#.hotctl.v1.RecordAdjustmentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,17 +45,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPOSITIONSRESPONSE']._serialized_start=497
   _globals['_LISTPOSITIONSRESPONSE']._serialized_end=560
   _globals['_FLATTENREQUEST']._serialized_start=562
-  _globals['_FLATTENREQUEST']._serialized_end=633
-  _globals['_FLATTENRESPONSE']._serialized_start=635
-  _globals['_FLATTENRESPONSE']._serialized_end=689
-  _globals['_EXPLAINORDERREQUEST']._serialized_start=691
-  _globals['_EXPLAINORDERREQUEST']._serialized_end=730
-  _globals['_EXPLAINORDERRESPONSE']._serialized_start=732
-  _globals['_EXPLAINORDERRESPONSE']._serialized_end=782
-  _globals['_RECORDADJUSTMENTREQUEST']._serialized_start=785
-  _globals['_RECORDADJUSTMENTREQUEST']._serialized_end=923
-  _globals['_RECORDADJUSTMENTRESPONSE']._serialized_start=925
-  _globals['_RECORDADJUSTMENTRESPONSE']._serialized_end=988
-  _globals['_ORDERSERVICE']._serialized_start=991
-  _globals['_ORDERSERVICE']._serialized_end=1404
+  _globals['_FLATTENREQUEST']._serialized_end=677
+  _globals['_FLATTENORDER']._serialized_start=679
+  _globals['_FLATTENORDER']._serialized_end=804
+  _globals['_FLATTENRESPONSE']._serialized_start=807
+  _globals['_FLATTENRESPONSE']._serialized_end=937
+  _globals['_EXPLAINORDERREQUEST']._serialized_start=939
+  _globals['_EXPLAINORDERREQUEST']._serialized_end=978
+  _globals['_EXPLAINORDERRESPONSE']._serialized_start=980
+  _globals['_EXPLAINORDERRESPONSE']._serialized_end=1030
+  _globals['_RECORDADJUSTMENTREQUEST']._serialized_start=1033
+  _globals['_RECORDADJUSTMENTREQUEST']._serialized_end=1171
+  _globals['_RECORDADJUSTMENTRESPONSE']._serialized_start=1173
+  _globals['_RECORDADJUSTMENTRESPONSE']._serialized_end=1236
+  _globals['_ORDERSERVICE']._serialized_start=1239
+  _globals['_ORDERSERVICE']._serialized_end=1652
 # @@protoc_insertion_point(module_scope)

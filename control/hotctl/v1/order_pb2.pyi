@@ -70,18 +70,42 @@ class ListPositionsResponse(_message.Message):
     def __init__(self, positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
 
 class FlattenRequest(_message.Message):
-    __slots__ = ("mutation", "symbol")
+    __slots__ = ("mutation", "symbol", "timeout_ms", "slice_lots_max")
     MUTATION_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    SLICE_LOTS_MAX_FIELD_NUMBER: _ClassVar[int]
     mutation: _mutation_pb2.Mutation
     symbol: str
-    def __init__(self, mutation: _Optional[_Union[_mutation_pb2.Mutation, _Mapping]] = ..., symbol: _Optional[str] = ...) -> None: ...
+    timeout_ms: int
+    slice_lots_max: int
+    def __init__(self, mutation: _Optional[_Union[_mutation_pb2.Mutation, _Mapping]] = ..., symbol: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., slice_lots_max: _Optional[int] = ...) -> None: ...
+
+class FlattenOrder(_message.Message):
+    __slots__ = ("symbol", "side", "quantity_lots", "price_ticks", "filled_lots", "result")
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    FILLED_LOTS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    symbol: str
+    side: str
+    quantity_lots: int
+    price_ticks: int
+    filled_lots: int
+    result: str
+    def __init__(self, symbol: _Optional[str] = ..., side: _Optional[str] = ..., quantity_lots: _Optional[int] = ..., price_ticks: _Optional[int] = ..., filled_lots: _Optional[int] = ..., result: _Optional[str] = ...) -> None: ...
 
 class FlattenResponse(_message.Message):
-    __slots__ = ("receipt",)
+    __slots__ = ("receipt", "orders", "left")
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
     receipt: _mutation_pb2.Receipt
-    def __init__(self, receipt: _Optional[_Union[_mutation_pb2.Receipt, _Mapping]] = ...) -> None: ...
+    orders: _containers.RepeatedCompositeFieldContainer[FlattenOrder]
+    left: _containers.RepeatedCompositeFieldContainer[Position]
+    def __init__(self, receipt: _Optional[_Union[_mutation_pb2.Receipt, _Mapping]] = ..., orders: _Optional[_Iterable[_Union[FlattenOrder, _Mapping]]] = ..., left: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
 
 class ExplainOrderRequest(_message.Message):
     __slots__ = ("order_id",)
