@@ -77,6 +77,12 @@ def _add_running(table: Table, engine: dict[str, Any], causes: dict[str, Any], s
             "killed",
             Text.assemble((f"KILLED (epoch {causes['kill_epoch']})", "bold red"), f"  {done}; hotctl arm -m WHY"),
         )
+        why = f"since {causes['kill_since']}: {causes['kill_reason']}" if causes.get("kill_reason") else ""
+        table.add_row("", why or "no latch: it started killed, or was disarmed")
+        if stat.kill is not None:
+            left = f"{stat.kill.orders_open} of {stat.kill.orders_found} orders that were open are not yet cancelled"
+            flight = f"; {stat.kill.in_flight_bytes} bytes in flight" if stat.kill.in_flight_bytes else ""
+            table.add_row("", f"all of the engine; {left}{flight}")
     mode = str(causes["mode"])
     table.add_row("mode", Text(mode.replace("_", " "), "green" if mode == "normal" else "bold yellow"))
     for each in causes["causes"]:

@@ -6,6 +6,7 @@ reconciled     what the venue reports is what the engine holds                  
 clock          the engine's clock and the system's agree within a bound
 versions       every process of the path runs this build of the extension
 data           the feed is fresh
+journal        it keeps up, its disk has room, and it has no hole
 processes      every process of the path is there and beats
 envelope       the signed deployment envelope allows this engine, venue, build and these bounds
 """
@@ -40,6 +41,7 @@ def conditions_of(memory: EngineMemory, *, adjustments: list[str], reconciliatio
         _clock(memory),
         _versions(memory),
         _data(memory),
+        _journal(memory),
         _processes(memory),
         _envelope(memory),
     ]
@@ -93,6 +95,15 @@ def _data(memory: EngineMemory) -> Condition:
     if counter[lib.FEED_STALE]:
         return Condition("data", False, "the feed is stale")
     return Condition("data", True, "the feed is fresh")
+
+
+def _journal(memory: EngineMemory) -> Condition:
+    if not memory.spec.journal:
+        return Condition("journal", True, "this run keeps none")
+    found = {lib.CAUSE_JOURNAL: "it is behind, or away", lib.CAUSE_JOURNAL_SPACE: "its disk has little room"}
+    found[lib.CAUSE_JOURNAL_LOST] = "it has a hole, or its disk refused: only a new run is whole"
+    missing = [why for cause, why in found.items() if int(memory.control.cause[cause]) != lib.MODE_NORMAL]
+    return _condition("journal", missing, "it keeps up, with room on its disk")
 
 
 def _envelope(memory: EngineMemory) -> Condition:

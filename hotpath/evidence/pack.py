@@ -142,7 +142,8 @@ def _run_files(journal: Journal) -> dict[str, bytes]:
     found = {
         "adjustments.jsonl": _lines(_adjustments(journal)),
         "reconciliation.json": _reconciliation(journal),
-        "audit.jsonl": _audit(journal),
+        "audit.jsonl": _kept_lines(journal, "audit"),
+        "drills.jsonl": _kept_lines(journal, "drills"),
     }
     return files | {name: data for name, data in found.items() if data}
 
@@ -239,11 +240,12 @@ def _adjustments(journal: Journal) -> Iterator[dict[str, Any]]:
             }
 
 
-def _audit(journal: Journal) -> bytes:
-    """What people did to the engine, and were refused: whole lines, whose own chain `hotctl audit verify` checks."""
+def _kept_lines(journal: Journal, what: str) -> bytes:
+    """Whole lines that were kept beside the engine: what people did to it and were refused, whose own chain
+    `hotctl audit verify` checks; the drills, with what they measured and whether they were passed."""
     engine = journal.run.config.engine
     try:
-        data = (Path(engine.state_dir) / f"{engine.name}.audit.jsonl").read_bytes()
+        data = (Path(engine.state_dir) / f"{engine.name}.{what}.jsonl").read_bytes()
     except OSError:  # nobody held it, or the pack is made on another machine
         return b""
     return data[: data.rfind(b"\n") + 1]

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from hotctl.audit import audit_path, verify
+from hotctl.audit import OUTCOME, AuditLog, audit_path, verify
 from hotctl.client import mutation
 from hotctl.errors import UnknownOutcomeError, UnreachableError
-from hotctl.v1 import limits_pb2, mutation_pb2, trading_pb2
+from hotctl.v1 import ingest_pb2, limits_pb2, mutation_pb2, order_pb2, strategy_pb2, trading_pb2
+from hotpath.ledger.adjustments import AdjustmentFile, adjustments_path
+from hotpath.limits import LimitsCopy
 from hotpath.limits.desk import LimitsDesk
 from tests.support.engines import REPOSITORY, EngineProcess, until
 from tests.support.held import held_config, held_engine, host_client
@@ -137,6 +139,72 @@ def set_mode(engine: EngineProcess) -> Any:
     return trading_pb2.SetModeRequest(mutation=mutation(reason="t"), mode=wanted)
 
 
+def switches(engine: EngineProcess) -> Any:
+    copy = desk(engine).read()
+    return copy.get("strategy.1.paused"), copy.get("strategy.1.killed")
+
+
+def strategy_pause(_: EngineProcess) -> Any:
+    return strategy_pb2.PauseStrategyRequest(mutation=mutation(reason="t"), strategy="1")
+
+
+def strategy_resume(_: EngineProcess) -> Any:
+    return strategy_pb2.ResumeStrategyRequest(mutation=mutation(reason="t"), strategy="1")
+
+
+def strategy_retire(_: EngineProcess) -> Any:
+    return strategy_pb2.RetireStrategyRequest(mutation=mutation(reason="t"), strategy="1")
+
+
+def limits_version(engine: EngineProcess) -> Any:
+    copy = desk(engine).read()
+    return copy.version, copy.get("strategy.1.orders_per_second_max")
+
+
+def strategy_set(engine: EngineProcess) -> Any:
+    wanted: Any = {"name": "orders_per_second_max", "value": str((limits_version(engine)[1] or 1000) - 1)}
+    return strategy_pb2.SetStrategyRequest(mutation=mutation(reason="t"), strategy="1", **wanted)
+
+
+def tokens(engine: EngineProcess) -> Any:
+    return {each.id for each in desk(engine).read().tokens()}
+
+
+def withdraw_all(copy: LimitsCopy) -> None:
+    for each in copy.tokens():
+        copy.withdraw(each.id)
+
+
+def grant(engine: EngineProcess) -> Any:
+    if len(tokens(engine)) > 4:  # there are places for eight
+        desk(engine).change_latest(withdraw_all, who="t", why="t")
+    wanted = limits_pb2.Override(reasons=["quantity"], quantity_lots_max=1, order_value_micros_max=1)
+    return limits_pb2.GrantOverrideRequest(mutation=mutation(reason="t"), override=wanted, expires_after_s=20)
+
+
+def withdraw_override(engine: EngineProcess) -> Any:
+    return limits_pb2.WithdrawOverrideRequest(mutation=mutation(reason="t"), id=max(tokens(engine), default=0))
+
+
+def adjustments(engine: EngineProcess) -> Any:
+    return len(AdjustmentFile(adjustments_path(engine.config)).all())
+
+
+def adjust(_: EngineProcess) -> Any:
+    return order_pb2.RecordAdjustmentRequest(
+        mutation=mutation(reason="t"), symbol="ZAAAB", quantity_lots=1, kind="corporate"
+    )
+
+
+def events(engine: EngineProcess) -> Any:
+    records = AuditLog(audit_path(engine.folder, engine.name)).records()
+    return sum(each.kind == OUTCOME and each.method == "IngestService/IngestEvent" for each in records)
+
+
+def ingest(_: EngineProcess) -> Any:
+    return ingest_pb2.IngestEventRequest(mutation=mutation(reason="t"), kind="news", payload_json="{}")
+
+
 SCENES = {
     "set_limits": Scene(
         "LimitsService/SetLimits", set_limits, limits, lambda a, b: b == (a[0] + 1, a[1] - 1, a[2] - 1)
@@ -163,8 +231,31 @@ SCENES = {
         lambda engine: desk(engine).read().get("instrument.ZAAAB.killed"),
         lambda _, b: bool(b),
     ),
+    "disarm": Scene(
+        "TradingService/Disarm",
+        lambda _: trading_pb2.DisarmRequest(mutation=mutation(reason="t")),
+        epochs,
+        lambda a, b: not a[1] and b == (a[0] + 1, True),
+    ),
+    "pause": Scene("StrategyService/PauseStrategy", strategy_pause, switches, lambda _, b: b == (True, False)),
+    "resume": Scene("StrategyService/ResumeStrategy", strategy_resume, switches, lambda _, b: b == (False, False)),
+    "retire": Scene("StrategyService/RetireStrategy", strategy_retire, switches, lambda _, b: b[1]),
+    "set_strategy": Scene(
+        "StrategyService/SetStrategy", strategy_set, limits_version, lambda a, b: b == (a[0] + 1, (a[1] or 1000) - 1)
+    ),
+    "grant": Scene("LimitsService/GrantOverride", grant, tokens, lambda a, b: len(b - a) == 1),
+    "withdraw_override": Scene(
+        "LimitsService/WithdrawOverride", withdraw_override, tokens, lambda a, b: max(a) not in b
+    ),
+    "adjust": Scene("OrderService/RecordAdjustment", adjust, adjustments, lambda a, b: b == a + 1),
+    "ingest": Scene("IngestService/IngestEvent", ingest, events, lambda a, b: b == a + 1),
 }
-BEFORE = {"arm": "kill", "revert_limits": "set_limits"}  # what must have happened for it to have an effect
+BEFORE = {
+    "disarm": "arm",
+    "withdraw_override": "grant",
+    "arm": "kill",
+    "revert_limits": "set_limits",
+}  # what must have happened for it to have an effect
 
 
 def lines_of(controls: Controls, scene: Scene) -> int:

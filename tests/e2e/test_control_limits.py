@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from hotctl.v1 import limits_pb2, mutation_pb2, trading_pb2
 from hotpath.backtest.settings import with_settings
 from hotpath.config import Config
 from hotpath.limits.catalogue import LIMITS
+from hotpath.limits.copy import Token
 from hotpath.limits.desk import LimitsDesk
 from tests.support.engines import EngineProcess, until
 from tests.support.held import held_config, held_engine, host_client
@@ -145,10 +147,56 @@ def test_a_scope_is_killed_by_one_person_and_comes_back_with_two(call: Client) -
     assert call.call("TradingService/Arm", back).receipt.outcome == PENDING
 
 
-def test_a_change_for_a_time_reverts_by_itself(call: Client) -> None:
-    before = value(call, "firm.stale_after_ms")
-    put(call, ("firm.stale_after_ms", "1000"), revert_after_s=1)
-    assert value(call, "firm.stale_after_ms") == "1000" or before == "1000"
+def test_a_change_for_a_time_reverts_by_itself(call: Client, engine: EngineProcess) -> None:
+    name = "instrument.ZAAAC.position_lots_max"
+    before = value(call, name)
+    response = put(call, (name, "9"), revert_after_s=1)
+    assert response.receipt.outcome == APPLIED
+    assert value(call, name) == "9"
+    with engine_desk(engine) as desk:
+        (held,) = [each for each in desk.read().temporaries() if each.name == name]
+        assert held.before == int(before)
+
+        def stands() -> object:
+            copy = desk.read()
+            copy.expire(time.time_ns())  # as the gate does by itself, at every order
+            return copy.get(name)
+
+        until(lambda: stands() == int(before), "it reverts")
+    put(call, ("firm.orders_per_second_max", "1000"))  # the next version has it no more
+    assert value(call, name) == before
+
+
+def test_an_override_needs_two_people_and_is_taken_back_by_one(call: Client, engine: EngineProcess) -> None:
+    def grant(*reasons: str, **fields: Any) -> Any:
+        what: Any = {"quantity_lots_max": 500, "order_value_micros_max": 10**9, "symbol": "ZAAAB", **fields}
+        request = limits_pb2.GrantOverrideRequest(
+            mutation=mutation(reason="t"), override=limits_pb2.Override(reasons=reasons, **what), expires_after_s=60
+        )
+        return call.call("LimitsService/GrantOverride", request)
+
+    assert grant("quantity").receipt.outcome == PENDING
+    assert not call.call("LimitsService/ListOverrides").overrides
+    for reasons, fields in (
+        ((), {}),
+        (("nonsense",), {}),
+        (("quantity",), {"symbol": "NOPE"}),
+        (("quantity",), {"side": "x"}),
+    ):
+        with pytest.raises(UsageError):
+            grant(*reasons, **fields)
+    with engine_desk(engine) as desk:
+        token = Token(("quantity",), "alice", time.time_ns() + 60 * 10**9, 500, 10**9, instrument="ZAAAB")
+        desk.change(desk.version, lambda copy: copy.grant(token), who="alice", why="test")
+    (found,) = call.call("LimitsService/ListOverrides").overrides
+    assert (found.symbol, list(found.reasons), found.who) == ("ZAAAB", ["quantity"], "alice")
+    back = limits_pb2.WithdrawOverrideRequest(mutation=mutation(reason="t"), id=found.id)
+    assert call.call("LimitsService/WithdrawOverride", back).receipt.outcome == APPLIED
+    assert not call.call("LimitsService/ListOverrides").overrides
+    with pytest.raises(UsageError, match="there is no override"):
+        call.call(
+            "LimitsService/WithdrawOverride", limits_pb2.WithdrawOverrideRequest(mutation=mutation(reason="t"), id=7)
+        )
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: f"{limit.scopes[0]}.{limit.name}")

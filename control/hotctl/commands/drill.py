@@ -39,6 +39,43 @@ def kill(
         raise PartialError("the drill failed: do not trade with this host before you know why")
 
 
+@app.command("list")
+def list_drills(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The engine's TOML file.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="At most so many.")] = 20,
+) -> None:
+    """List the drills of this engine, newest first, and whether they were passed."""
+    import msgspec
+
+    from hotctl.commands.options import show
+    from hotctl.errors import UsageError
+    from hotpath.config import load_config
+    from hotpath.drill.rehearse import DrillReport, drills_path
+
+    path = drills_path(load_config(config))
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        found = [msgspec.json.decode(line, type=DrillReport) for line in lines]
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path}: a line of it is no drill: {error}") from None
+    rows = [
+        {
+            **msgspec.to_builtins(each),
+            "verdict": "passed" if each.passed else "FAILED",
+            "effective_p99_us": round(each.effective_ns_p99 / 1e3, 1),
+            "typed_ms": round(each.typed_ns / 1e6, 1),
+        }
+        for each in reversed(found)
+    ]
+    columns = ("at", "drill", "verdict", "host", "topology", "kills", "effective_p99_us", "typed_ms", "late")
+    show(rows[:count], columns=columns)
+
+
 def _text(record: dict[str, Any], path: Path) -> str:
     def span(key: str) -> str:
         value = float(record[key])

@@ -11,6 +11,8 @@ from hotctl.commands.options import DryRun, Reason, RequestId, as_dict, client, 
 from hotctl.errors import UsageError
 
 app = typer.Typer(help="The limits that the gate decides by.", no_args_is_help=True)
+override_app = typer.Typer(help="Leave for one order to breach limits, once.", no_args_is_help=True)
+app.add_typer(override_app, name="override")
 Name = Annotated[str, typer.Argument(help="As firm.open_orders_max or instrument.GOOG.position_lots_max.")]
 Based = Annotated[
     int, typer.Option("--based-on", help="The version that you have seen; default: the one in force now.")
@@ -70,7 +72,10 @@ def set_limits(
     settings: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="VALUE: a number, off, yes or no.")],
     reason: Reason,
     based_on: Based = 0,
-    revert_after: Annotated[str, typer.Option(help="Revert by itself, as 90s, 15m or 2h.")] = "",
+    revert_after: Annotated[
+        str,
+        typer.Option("--for", "--revert-after", help="Only for so long, as 90s, 15m or 2h; then it reverts by itself."),
+    ] = "",
     dry_run: DryRun = False,
     against: Annotated[
         str, typer.Option(metavar="DAY", help="With --dry-run: list that day's orders that would be decided otherwise.")
@@ -150,11 +155,77 @@ def revert(
         show_receipt(call.call("LimitsService/RevertLimits", request))
 
 
+@override_app.command("list")
+def list_overrides() -> None:
+    """List the overrides that are out. Whether one was used, only the gate knows: each ends when it expires."""
+    with client() as call:
+        found = as_dict(call.call("LimitsService/ListOverrides"))["overrides"]
+    rows = [
+        {
+            **each,
+            "reasons": ", ".join(each["reasons"]),
+            "until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each["expires_time_ns"] // 10**9)),
+        }
+        for each in found
+    ]
+    show(rows, columns=("id", "reasons", "symbol", "side", "quantity_lots_max", "until", "who"))
+
+
+@override_app.command("grant")
+def grant_override(
+    reasons: Annotated[list[str], typer.Argument(metavar="REASON...", help="hotctl limits describe, column reason.")],
+    lots: Annotated[int, typer.Option(min=1, help="Of the order, at most.")],
+    value: Annotated[float, typer.Option(min=0.01, help="Of the order, at most, in the currency.")],
+    reason: Reason,
+    symbol: Annotated[str, typer.Option("--symbol", "-s", help="Only of this instrument.")] = "",
+    side: Annotated[str, typer.Option(help="buy or sell; neither: either.")] = "",
+    account: Annotated[int, typer.Option(help="Only of this account.")] = -1,
+    strategy: Annotated[int, typer.Option(help="Only of this strategy.")] = -1,
+    span: Annotated[str, typer.Option("--for", help="Until it is used, or so long, as 90s or 15m.")] = "5m",
+    dry_run: DryRun = False,
+    request_id: RequestId = "",
+) -> None:
+    """Let one order breach these limits, once; another person must approve it."""
+    from hotctl.client import mutation
+    from hotctl.v1 import limits_pb2
+
+    wanted = limits_pb2.Override(
+        reasons=reasons,
+        quantity_lots_max=lots,
+        order_value_micros_max=round(value * 1_000_000),
+        symbol=symbol,
+        side=side,
+        account=account if account >= 0 else None,
+        strategy=strategy if strategy >= 0 else None,
+    )
+    what = mutation(reason=reason, request_id=request_id, dry_run=dry_run)
+    request = limits_pb2.GrantOverrideRequest(mutation=what, override=wanted, expires_after_s=_seconds(span))
+    with client() as call:
+        show_receipt(call.call("LimitsService/GrantOverride", request))
+
+
+@override_app.command("withdraw")
+def withdraw_override(
+    override: Annotated[int, typer.Argument(help="Its id: hotctl limits override list.")],
+    reason: Reason,
+    dry_run: DryRun = False,
+    request_id: RequestId = "",
+) -> None:
+    """Take an override back."""
+    from hotctl.client import mutation
+    from hotctl.v1 import limits_pb2
+
+    what = mutation(reason=reason, request_id=request_id, dry_run=dry_run)
+    with client() as call:
+        request = limits_pb2.WithdrawOverrideRequest(mutation=what, id=override)
+        show_receipt(call.call("LimitsService/WithdrawOverride", request))
+
+
 def _seconds(span: str) -> int:
     if not span:
         return 0
     number, unit = (span[:-1], span[-1]) if span[-1:].isalpha() else (span, "s")
     factors = {"s": 1, "m": 60, "h": 3600}
     if not number.isdecimal() or unit not in factors:
-        raise UsageError(f"--revert-after {span}: as 90s, 15m or 2h")
+        raise UsageError(f"--for {span}: as 90s, 15m or 2h")
     return int(number) * factors[unit]

@@ -21,6 +21,7 @@ from hotctl.audit import OBSERVED, OUTCOME, AuditLog, Record
 from hotctl.server.guard import CALLER
 from hotctl.server.hands import Hands
 from hotctl.server.mutations import FAILED, Diff, Done, Mutations, Plan
+from hotctl.server.overrides import GRANT, WITHDRAW, GrantOverride, WithdrawOverride, wire_of
 from hotctl.server.refusal import Refusal, no_such, not_now
 from hotctl.v1 import limits_pb2, mutation_pb2
 from hotpath.config import Config
@@ -276,6 +277,8 @@ class RevertLimits(Change):
             if each.version != standing:
                 raise not_now(f"version {standing} came into force unseen: what it changed is not known here")
             for change in each.changes:
+                if change.name == "override":  # of one order, not of the limits
+                    continue
                 values[change.name] = value_of(change.name, change.before)
             standing = each.before
         if standing != request.to_version:
@@ -322,7 +325,12 @@ class LimitsService:
     def __init__(self, limits: LimitsHands, mutations: Mutations) -> None:
         self._limits = limits
         self._mutations = mutations
-        mutations.actions |= {SET: SetLimits(limits), REVERT: RevertLimits(limits, self._versions)}
+        mutations.actions |= {
+            SET: SetLimits(limits),
+            REVERT: RevertLimits(limits, self._versions),
+            GRANT: GrantOverride(limits),
+            WITHDRAW: WithdrawOverride(limits),
+        }
 
     def _versions(self) -> list[Version]:
         return versions_of(self._mutations.audit.records(), self._limits.desk().run_epoch)
@@ -349,6 +357,17 @@ class LimitsService:
 
     def RevertLimits(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
         return self._mutations.call(REVERT, request, CALLER.get())
+
+    def ListOverrides(self, _request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
+        now = time.time_ns()
+        out = [wire_of(each) for each in self._limits.read().tokens() if each.expires_time_ns > now]
+        return limits_pb2.ListOverridesResponse(overrides=out)
+
+    def GrantOverride(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._mutations.call(GRANT, request, CALLER.get())
+
+    def WithdrawOverride(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return self._mutations.call(WITHDRAW, request, CALLER.get())
 
     def ListLimitVersions(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
         most = min(request.count_max or 100, VERSIONS_MAX)

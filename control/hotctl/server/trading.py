@@ -17,6 +17,7 @@ from hotctl.v1 import mutation_pb2, trading_pb2
 from hotpath.config import Config
 from hotpath.control.causes import CAUSES
 from hotpath.errors import LimitsError
+from hotpath.latch import standing_latch
 
 WAIT_MS_MAX = 60_000
 MODES = {
@@ -258,11 +259,15 @@ class TradingService:
     def ListCauses(self, _request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
         words = sorted(self._hands.words().items(), key=lambda item: -item[1])
         page = self._hands.run().page
+        killed = bool(lib.control_killed(page))
+        stands = (standing_latch(self._hands.config) or {}) if killed else {}
         return trading_pb2.ListCausesResponse(
             causes=[_cause(name, mode) for name, mode in words],
             mode=WIRE[max((mode for _, mode in words), default=lib.MODE_NORMAL)],
-            killed=bool(lib.control_killed(page)),
+            killed=killed,
             kill_epoch=int(page.kill_epoch),
+            kill_reason=str(stands.get("reason", ""))[:500],
+            kill_since=str(stands.get("at", ""))[:64],
         )
 
     def ListPreconditions(self, _request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802

@@ -114,3 +114,69 @@ class RevertLimitsResponse(_message.Message):
     receipt: _mutation_pb2.Receipt
     version: int
     def __init__(self, receipt: _Optional[_Union[_mutation_pb2.Receipt, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class Override(_message.Message):
+    __slots__ = ("id", "reasons", "who", "expires_time_ns", "quantity_lots_max", "order_value_micros_max", "symbol", "account", "strategy", "side")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_MAX_FIELD_NUMBER: _ClassVar[int]
+    ORDER_VALUE_MICROS_MAX_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    who: str
+    expires_time_ns: int
+    quantity_lots_max: int
+    order_value_micros_max: int
+    symbol: str
+    account: int
+    strategy: int
+    side: str
+    def __init__(self, id: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ..., who: _Optional[str] = ..., expires_time_ns: _Optional[int] = ..., quantity_lots_max: _Optional[int] = ..., order_value_micros_max: _Optional[int] = ..., symbol: _Optional[str] = ..., account: _Optional[int] = ..., strategy: _Optional[int] = ..., side: _Optional[str] = ...) -> None: ...
+
+class ListOverridesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListOverridesResponse(_message.Message):
+    __slots__ = ("overrides",)
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    overrides: _containers.RepeatedCompositeFieldContainer[Override]
+    def __init__(self, overrides: _Optional[_Iterable[_Union[Override, _Mapping]]] = ...) -> None: ...
+
+class GrantOverrideRequest(_message.Message):
+    __slots__ = ("mutation", "override", "expires_after_s")
+    MUTATION_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    mutation: _mutation_pb2.Mutation
+    override: Override
+    expires_after_s: int
+    def __init__(self, mutation: _Optional[_Union[_mutation_pb2.Mutation, _Mapping]] = ..., override: _Optional[_Union[Override, _Mapping]] = ..., expires_after_s: _Optional[int] = ...) -> None: ...
+
+class GrantOverrideResponse(_message.Message):
+    __slots__ = ("receipt", "id")
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    receipt: _mutation_pb2.Receipt
+    id: int
+    def __init__(self, receipt: _Optional[_Union[_mutation_pb2.Receipt, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
+
+class WithdrawOverrideRequest(_message.Message):
+    __slots__ = ("mutation", "id")
+    MUTATION_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    mutation: _mutation_pb2.Mutation
+    id: int
+    def __init__(self, mutation: _Optional[_Union[_mutation_pb2.Mutation, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
+
+class WithdrawOverrideResponse(_message.Message):
+    __slots__ = ("receipt",)
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    receipt: _mutation_pb2.Receipt
+    def __init__(self, receipt: _Optional[_Union[_mutation_pb2.Receipt, _Mapping]] = ...) -> None: ...

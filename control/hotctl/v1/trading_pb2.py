@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from hotctl.v1 import mutation_pb2 as hotctl_dot_v1_dot_mutation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hotctl/v1/trading.proto\x12\thotctl.v1\x1a\x18hotctl/v1/mutation.proto\"z\n\x0bKillRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x1f\n\x05scope\x18\x02 \x01(\x0e\x32\x10.hotctl.v1.Scope\x12\x12\n\nscope_name\x18\x03 \x01(\t\x12\x0f\n\x07wait_ms\x18\x04 \x01(\r\"\xcb\x01\n\x0cKillResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\x12\x12\n\nkill_epoch\x18\x02 \x01(\x04\x12\x12\n\nlatched_ns\x18\x03 \x01(\x03\x12\x17\n\x0flatched_on_disk\x18\x04 \x01(\x08\x12\x11\n\teffective\x18\x05 \x01(\x08\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_ns\x18\x06 \x01(\x03\x12\x13\n\x0bopen_orders\x18\x07 \x01(\r\x12\x17\n\x0f\x62ytes_in_flight\x18\x08 \x01(\r\"|\n\nArmRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x12\n\nkill_epoch\x18\x02 \x01(\x04\x12\x1f\n\x05scope\x18\x03 \x01(\x0e\x32\x10.hotctl.v1.Scope\x12\x12\n\nscope_name\x18\x04 \x01(\t\"2\n\x0b\x41rmResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\"6\n\rDisarmRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\"5\n\x0e\x44isarmResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\"]\n\x0eSetModeRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.hotctl.v1.TradingMode\"6\n\x0fSetModeResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\"`\n\x05\x43\x61use\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.hotctl.v1.TradingMode\x12\x0f\n\x07latched\x18\x03 \x01(\x08\x12\x12\n\ncleared_by\x18\x04 \x01(\t\"\x13\n\x11ListCausesRequest\"\x80\x01\n\x12ListCausesResponse\x12 \n\x06\x63\x61uses\x18\x01 \x03(\x0b\x32\x10.hotctl.v1.Cause\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.hotctl.v1.TradingMode\x12\x0e\n\x06killed\x18\x03 \x01(\x08\x12\x12\n\nkill_epoch\x18\x04 \x01(\x04\"\x1a\n\x18ListPreconditionsRequest\"K\n\x19ListPreconditionsResponse\x12.\n\rpreconditions\x18\x01 \x03(\x0b\x32\x17.hotctl.v1.Precondition*{\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\r\n\tSCOPE_ALL\x10\x01\x12\x0f\n\x0bSCOPE_VENUE\x10\x02\x12\x12\n\x0eSCOPE_STRATEGY\x10\x03\x12\x14\n\x10SCOPE_INSTRUMENT\x10\x04\x12\x11\n\rSCOPE_ACCOUNT\x10\x05*\x99\x01\n\x0bTradingMode\x12\x1c\n\x18TRADING_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13TRADING_MODE_NORMAL\x10\x01\x12\x1c\n\x18TRADING_MODE_REDUCE_ONLY\x10\x02\x12\x1c\n\x18TRADING_MODE_CANCEL_ONLY\x10\x03\x12\x17\n\x13TRADING_MODE_HALTED\x10\x04\x32\xab\x03\n\x0eTradingService\x12\x37\n\x04Kill\x12\x16.hotctl.v1.KillRequest\x1a\x17.hotctl.v1.KillResponse\x12\x34\n\x03\x41rm\x12\x15.hotctl.v1.ArmRequest\x1a\x16.hotctl.v1.ArmResponse\x12=\n\x06\x44isarm\x12\x18.hotctl.v1.DisarmRequest\x1a\x19.hotctl.v1.DisarmResponse\x12@\n\x07SetMode\x12\x19.hotctl.v1.SetModeRequest\x1a\x1a.hotctl.v1.SetModeResponse\x12I\n\nListCauses\x12\x1c.hotctl.v1.ListCausesRequest\x1a\x1d.hotctl.v1.ListCausesResponse\x12^\n\x11ListPreconditions\x12#.hotctl.v1.ListPreconditionsRequest\x1a$.hotctl.v1.ListPreconditionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hotctl/v1/trading.proto\x12\thotctl.v1\x1a\x18hotctl/v1/mutation.proto\"z\n\x0bKillRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x1f\n\x05scope\x18\x02 \x01(\x0e\x32\x10.hotctl.v1.Scope\x12\x12\n\nscope_name\x18\x03 \x01(\t\x12\x0f\n\x07wait_ms\x18\x04 \x01(\r\"\xcb\x01\n\x0cKillResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\x12\x12\n\nkill_epoch\x18\x02 \x01(\x04\x12\x12\n\nlatched_ns\x18\x03 \x01(\x03\x12\x17\n\x0flatched_on_disk\x18\x04 \x01(\x08\x12\x11\n\teffective\x18\x05 \x01(\x08\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_ns\x18\x06 \x01(\x03\x12\x13\n\x0bopen_orders\x18\x07 \x01(\r\x12\x17\n\x0f\x62ytes_in_flight\x18\x08 \x01(\r\"|\n\nArmRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12\x12\n\nkill_epoch\x18\x02 \x01(\x04\x12\x1f\n\x05scope\x18\x03 \x01(\x0e\x32\x10.hotctl.v1.Scope\x12\x12\n\nscope_name\x18\x04 \x01(\t\"2\n\x0b\x41rmResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\"6\n\rDisarmRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\"5\n\x0e\x44isarmResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\"]\n\x0eSetModeRequest\x12%\n\x08mutation\x18\x01 \x01(\x0b\x32\x13.hotctl.v1.Mutation\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.hotctl.v1.TradingMode\"6\n\x0fSetModeResponse\x12#\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.hotctl.v1.Receipt\"`\n\x05\x43\x61use\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.hotctl.v1.TradingMode\x12\x0f\n\x07latched\x18\x03 \x01(\x08\x12\x12\n\ncleared_by\x18\x04 \x01(\t\"\x13\n\x11ListCausesRequest\"\xa9\x01\n\x12ListCausesResponse\x12 \n\x06\x63\x61uses\x18\x01 \x03(\x0b\x32\x10.hotctl.v1.Cause\x12$\n\x04mode\x18\x02 \x01(\x0e\x32\x16.hotctl.v1.TradingMode\x12\x0e\n\x06killed\x18\x03 \x01(\x08\x12\x12\n\nkill_epoch\x18\x04 \x01(\x04\x12\x13\n\x0bkill_reason\x18\x05 \x01(\t\x12\x12\n\nkill_since\x18\x06 \x01(\t\"\x1a\n\x18ListPreconditionsRequest\"K\n\x19ListPreconditionsResponse\x12.\n\rpreconditions\x18\x01 \x03(\x0b\x32\x17.hotctl.v1.Precondition*{\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\r\n\tSCOPE_ALL\x10\x01\x12\x0f\n\x0bSCOPE_VENUE\x10\x02\x12\x12\n\x0eSCOPE_STRATEGY\x10\x03\x12\x14\n\x10SCOPE_INSTRUMENT\x10\x04\x12\x11\n\rSCOPE_ACCOUNT\x10\x05*\x99\x01\n\x0bTradingMode\x12\x1c\n\x18TRADING_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13TRADING_MODE_NORMAL\x10\x01\x12\x1c\n\x18TRADING_MODE_REDUCE_ONLY\x10\x02\x12\x1c\n\x18TRADING_MODE_CANCEL_ONLY\x10\x03\x12\x17\n\x13TRADING_MODE_HALTED\x10\x04\x32\xab\x03\n\x0eTradingService\x12\x37\n\x04Kill\x12\x16.hotctl.v1.KillRequest\x1a\x17.hotctl.v1.KillResponse\x12\x34\n\x03\x41rm\x12\x15.hotctl.v1.ArmRequest\x1a\x16.hotctl.v1.ArmResponse\x12=\n\x06\x44isarm\x12\x18.hotctl.v1.DisarmRequest\x1a\x19.hotctl.v1.DisarmResponse\x12@\n\x07SetMode\x12\x19.hotctl.v1.SetModeRequest\x1a\x1a.hotctl.v1.SetModeResponse\x12I\n\nListCauses\x12\x1c.hotctl.v1.ListCausesRequest\x1a\x1d.hotctl.v1.ListCausesResponse\x12^\n\x11ListPreconditions\x12#.hotctl.v1.ListPreconditionsRequest\x1a$.hotctl.v1.ListPreconditionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hotctl.v1.trading_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCOPE']._serialized_start=1189
-  _globals['_SCOPE']._serialized_end=1312
-  _globals['_TRADINGMODE']._serialized_start=1315
-  _globals['_TRADINGMODE']._serialized_end=1468
+  _globals['_SCOPE']._serialized_start=1230
+  _globals['_SCOPE']._serialized_end=1353
+  _globals['_TRADINGMODE']._serialized_start=1356
+  _globals['_TRADINGMODE']._serialized_end=1509
   _globals['_KILLREQUEST']._serialized_start=64
   _globals['_KILLREQUEST']._serialized_end=186
   _globals['_KILLRESPONSE']._serialized_start=189
@@ -57,11 +57,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCAUSESREQUEST']._serialized_start=932
   _globals['_LISTCAUSESREQUEST']._serialized_end=951
   _globals['_LISTCAUSESRESPONSE']._serialized_start=954
-  _globals['_LISTCAUSESRESPONSE']._serialized_end=1082
-  _globals['_LISTPRECONDITIONSREQUEST']._serialized_start=1084
-  _globals['_LISTPRECONDITIONSREQUEST']._serialized_end=1110
-  _globals['_LISTPRECONDITIONSRESPONSE']._serialized_start=1112
-  _globals['_LISTPRECONDITIONSRESPONSE']._serialized_end=1187
-  _globals['_TRADINGSERVICE']._serialized_start=1471
-  _globals['_TRADINGSERVICE']._serialized_end=1898
+  _globals['_LISTCAUSESRESPONSE']._serialized_end=1123
+  _globals['_LISTPRECONDITIONSREQUEST']._serialized_start=1125
+  _globals['_LISTPRECONDITIONSREQUEST']._serialized_end=1151
+  _globals['_LISTPRECONDITIONSRESPONSE']._serialized_start=1153
+  _globals['_LISTPRECONDITIONSRESPONSE']._serialized_end=1228
+  _globals['_TRADINGSERVICE']._serialized_start=1512
+  _globals['_TRADINGSERVICE']._serialized_end=1939
 # @@protoc_insertion_point(module_scope)

@@ -129,16 +129,20 @@ class ListCausesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListCausesResponse(_message.Message):
-    __slots__ = ("causes", "mode", "killed", "kill_epoch")
+    __slots__ = ("causes", "mode", "killed", "kill_epoch", "kill_reason", "kill_since")
     CAUSES_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     KILLED_FIELD_NUMBER: _ClassVar[int]
     KILL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    KILL_REASON_FIELD_NUMBER: _ClassVar[int]
+    KILL_SINCE_FIELD_NUMBER: _ClassVar[int]
     causes: _containers.RepeatedCompositeFieldContainer[Cause]
     mode: TradingMode
     killed: bool
     kill_epoch: int
-    def __init__(self, causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ..., mode: _Optional[_Union[TradingMode, str]] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ...) -> None: ...
+    kill_reason: str
+    kill_since: str
+    def __init__(self, causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ..., mode: _Optional[_Union[TradingMode, str]] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., kill_reason: _Optional[str] = ..., kill_since: _Optional[str] = ...) -> None: ...
 
 class ListPreconditionsRequest(_message.Message):
     __slots__ = ()
