@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from hotpath.side_processes import SideProcess
 from hotpath.spawn import module_command, module_environment
@@ -20,6 +21,16 @@ WAIT_SECONDS = 0.005  # between two looks at whether a process has ended
 KILL_SECONDS = 2.0  # for SIGKILL to take effect; a process that waits for a device takes longer
 LOG_TAIL_BYTES = 64 << 10  # of a log, that is read again
 LOG_BYTES_MAX = 64 << 20  # of a log, that is kept
+
+
+class Started(Protocol):
+    """What is known of a started process: a subprocess.Popen is one."""
+
+    pid: int
+    returncode: int | None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Reap it."""
 
 
 @dataclass
@@ -45,7 +56,7 @@ class Child:
     left: bool = False  # it is dead and stays so
     rebuilds: bool = False  # the next one to start takes up its predecessor's state
     noticed_ns: int = 0  # engine clock at which its last death was noticed
-    process: subprocess.Popen[bytes] = field(init=False)  # the last one started
+    process: Started = field(init=False)  # the last one started
 
     def start(self) -> None:
         """Start it, or start it again. Raises OSError when the machine cannot."""

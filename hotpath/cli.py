@@ -131,6 +131,25 @@ def run(
 
 
 @app.command()
+def keep(
+    config: Annotated[Path, typer.Argument(help="The engine's TOML file.")],
+    room: Annotated[Path, typer.Option(help="Folder in which its units wait, as /run/hotpath/NAME.")],
+    arm: Annotated[bool, typer.Option("--arm", help="Allow orders as soon as every stage is ready.")] = False,
+) -> None:
+    """Hold the room of an engine whose processes are units of a service manager: systemd/README.md.
+
+    It is `hotpath run` that starts no process: memory, order, arming, kills and restarts are its own, and units take
+    the tickets that it writes.
+    """
+    from hotpath.report_view import print_report
+    from hotpath.units.keep import keep as hold_room
+
+    outcome, report = hold_room(config, room, arm=arm)
+    print_report(report, json=False)
+    raise typer.Exit(RUN_FAILED if outcome.failed else 0)
+
+
+@app.command()
 def stage(
     name: Annotated[str, typer.Argument(help="Process of the topology, as feed, feed-signal or engine.")],
     run_file: Annotated[Path, typer.Argument(help="What the supervisor wrote for this run.")],

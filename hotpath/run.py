@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hotpath import host
+from hotpath.children import Child
 from hotpath.config import Config, load_config
 from hotpath.control.envelope import under_envelope
 from hotpath.control.loss import clear_loss
@@ -16,6 +19,7 @@ from hotpath.errors import HotpathError
 from hotpath.history.sampler import RunSampler, runs_folder
 from hotpath.latch import clear_latch
 from hotpath.ledger.carry import open_with_last
+from hotpath.notify import Watchdog, notify
 from hotpath.recordings import keep_intents, keep_intents_of_cut_off
 from hotpath.report import RunReport, collect_report, measure_spin
 from hotpath.runs import live_spec, with_engine
@@ -23,6 +27,7 @@ from hotpath.scratch import reap_leftovers
 from hotpath.stages import intents_path
 from hotpath.states import keep_states, noted_states
 from hotpath.supervisor import EngineName, Outcome, StopSignals, Supervisor, supervise
+from hotpath.units.child import UnitChild
 
 OWNER_ONLY = 0o077  # umask: what an engine trades is nobody else's to read
 
@@ -38,6 +43,7 @@ class RunOptions:
     seconds: float | None = None  # None: until SIGINT or SIGTERM
     watch: bool = False  # show the live screen
     topology: str | None = None
+    room: Path | None = None  # where units wait that run the processes; None: they are started from here
     spin_seconds: float = 0.0  # measure the machine itself for so long afterwards
 
 
@@ -112,15 +118,21 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
             sampler.begin()
         except HotpathError as error:  # the run matters, its picture does not
             print(f"note: the run is not sampled: {error}", file=sys.stderr)
+        notify("STATUS=every process is ready")
         for line in supervisor.remarks():
             print(f"note: {line}", file=sys.stderr)
         if not options.watch:
             tell()
 
+    watchdog = Watchdog()
+
     def over() -> bool:
+        watchdog.feed(time.monotonic_ns())
         return stop.set or (options.seconds is not None and elapsed() > options.seconds)
 
-    supervisor = Supervisor(spec, arm=options.arm, record=options.record)
+    child: Callable[..., Child] = Child if options.room is None else partial(UnitChild, room=options.room)
+    supervisor = Supervisor(spec, arm=options.arm, record=options.record, child=child)
+    notify("READY=1", "STATUS=the room is made, processes may come")  # of the keeper; each process is ready by itself
     try:
         if options.watch:
             from hotpath.screen import live_screen

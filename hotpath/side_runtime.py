@@ -20,6 +20,7 @@ from hotpath.endpoints import SCHEME
 from hotpath.engine import EngineSpec
 from hotpath.errors import HotpathError, StageError
 from hotpath.holders import Hold, hold
+from hotpath.notify import Watchdog, notify
 from hotpath.run_file import RunFile, read_run_file
 from hotpath.topology import CLOCK_SEGMENT, side_segment
 
@@ -48,6 +49,7 @@ class SideRuntime:
         self.page: Any = self._page_segment.cast("stage_page *")
         self.clock: Any = self._clock_segment.cast("clock_page *")
         self._beaten = 0.0
+        self._watchdog = Watchdog()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.running = False
@@ -60,6 +62,7 @@ class SideRuntime:
         """Tell the supervisor that the loop begins."""
         lib.stage_beat(self.page, self.clock)
         lib.stage_announce(self.page, lib.STAGE_READY, os.getpid(), NO_CPU)
+        notify("READY=1", "STATUS=runs")
 
     def beat(self) -> None:
         """Tell that this process lives; call it at least every `engine.hang_ms`."""
@@ -67,6 +70,7 @@ class SideRuntime:
         if now - self._beaten >= BEAT_SECONDS:
             self._beaten = now
             lib.stage_beat(self.page, self.clock)
+            self._watchdog.feed(int(self.page.heartbeat_time_ns))
 
     def stopped(self) -> None:
         """Tell that it leaves as it was told to."""

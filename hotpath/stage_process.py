@@ -23,6 +23,7 @@ from hotpath import host
 from hotpath.control.paths import drop_path
 from hotpath.errors import HotpathError
 from hotpath.latch import latch_path, read_latch, set_latch
+from hotpath.notify import Watchdog, notify
 from hotpath.run_file import read_run_file
 from hotpath.stages import ProcessStages
 from hotpath.states import note_states
@@ -67,11 +68,14 @@ def run_process(process: str, run_path: Path, only: tuple[str, ...] = (), succes
     host.prepare(place, spec.config.engine)
     host.freeze_garbage()
     _announce(stages, lib.STAGE_READY)
+    notify("READY=1", "STATUS=runs")
+    watchdog = Watchdog()
     result = lib.DUTY_SLICE_OVER
     parent = os.getppid()
     dropped = drop_path(spec.config) if "gateway" in place.stages and not spec.lockstep else None
     while result == lib.DUTY_SLICE_OVER and not _told_to_stop:
         result = stages.run(SLICE_NS)
+        watchdog.feed(_beats(stages))
         if dropped is not None and dropped.exists() and not lib.control_killed(stages.duty.control):
             lib.control_kill(stages.duty.control)  # the supervisor latches it, when it can
     failed = result == lib.DUTY_FAILED
@@ -117,6 +121,11 @@ def _cancel_all(stages: ProcessStages) -> None:
         counter = stages.gateway.stage.page.counter
         if not counter[lib.GATEWAY_OPEN_ORDERS] or not counter[lib.GATEWAY_SESSION_UP]:
             return
+
+
+def _beats(stages: ProcessStages) -> int:
+    """The oldest heartbeat of its stages: it moves only while each of them takes turns."""
+    return min(int(getattr(stages, stage).stage.page.heartbeat_time_ns) for stage in stages.place.stages)
 
 
 def _announce(stages: ProcessStages, state: int) -> None:

@@ -20,6 +20,7 @@ from hotpath import host
 from hotpath.config import StrategyConfig
 from hotpath.engine import EngineSpec
 from hotpath.errors import ConfigError, HotpathError
+from hotpath.notify import notify
 from hotpath.run_file import RunFile, read_run_file
 from hotpath.strategy_host import StrategyHost
 
@@ -82,6 +83,7 @@ def _run_live(strategy: StrategyHost, config: StrategyConfig, spec: EngineSpec, 
             if not ready and strategy.started:
                 ready = True
                 lib.stage_announce(strategy.page, lib.STAGE_READY, os.getpid(), 0xFFFFFFFF)
+                notify("READY=1", "STATUS=runs")
             if control.stop:
                 break
         if idle > IDLE_BEFORE_SLEEP and config.wait == "sleep":

@@ -31,6 +31,7 @@ from hotpath.journal.folders import journal_root, refuse_earlier_recording
 from hotpath.journal.format import END_FILE, INSTRUMENTS_FILE, RUN_FILE, End, event_type
 from hotpath.journal.keeper import MILLISECOND_NS, POLICY, Keeper, Packer
 from hotpath.journal.writer import MIB, RingWriter, Sizes, sync_folder, write_end
+from hotpath.notify import Watchdog, notify
 from hotpath.run_file import read_run_file
 from hotpath.topology import CLOCK_SEGMENT, STAGES, Ring, page_segment, side_segment
 
@@ -139,6 +140,8 @@ class JournalProcess:
         self.packer.begin()
         self.tell()
         lib.stage_announce(self.page, lib.STAGE_READY, os.getpid(), NO_CPU)
+        notify("READY=1", "STATUS=records")
+        watchdog = Watchdog()
         told = time.monotonic()
         batch = self.config.sync == "batch"
         while not _told_to_stop or self._orphaned():
@@ -151,6 +154,7 @@ class JournalProcess:
             if time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
                 self.tell()
+                watchdog.feed(int(self.page.heartbeat_time_ns))
 
     def _orphaned(self) -> bool:
         """Whether it was not the supervisor that told it to stop, but its death: then stages still cancel orders.
