@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hotpath.errors import HotpathError
+from hotpath.install.cli import install, uninstall
 from hotpath.journal_cli import app as journal_app
 from hotpath.registry.cli import registrar
 from hotpath.replay_cli import replay
@@ -165,6 +166,8 @@ def stage(
 
 app.command()(replay)
 app.command()(registrar)
+app.command()(install)
+app.command()(uninstall)
 
 
 @app.command()
@@ -502,6 +505,16 @@ def config_show(
 
     config = load_config(file) if file else Config()
     _report(msgspec.to_builtins(config), config_toml(config).rstrip(), json=json)
+
+
+@config_app.command("diff")
+def config_diff(before: Path, after: Path, json: Json = False) -> None:
+    """Print what differs between two files once every default is filled in; the exit code is 1 when anything does."""
+    from hotpath.config import config_differences, load_config
+
+    lines = config_differences(load_config(before), load_config(after))
+    _report({"differences": lines}, "\n".join(lines) or "no difference", json=json)
+    raise typer.Exit(1 if lines else 0)
 
 
 @adjust_app.command("add")

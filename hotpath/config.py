@@ -450,6 +450,32 @@ def config_toml(config: Config) -> str:
     return toml_text(msgspec.to_builtins(config))
 
 
+def config_differences(before: Config, after: Config) -> list[str]:
+    """What a change of files changes, a line for each key: `~`, `+` or `-`, the key, the values."""
+    old, new = (_flat(msgspec.to_builtins(config)) for config in (before, after))
+    lines = []
+    for key in sorted({*old, *new}):
+        if key not in new:
+            lines.append(f"- {key}: {old[key]}")
+        elif key not in old:
+            lines.append(f"+ {key}: {new[key]}")
+        elif old[key] != new[key]:
+            lines.append(f"~ {key}: {old[key]} -> {new[key]}")
+    return lines
+
+
+def _flat(value: Any, key: str = "") -> dict[str, str]:
+    """Each value as text, by its dotted key; what has a name goes by it, whatever its place in a list."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) and each.get("name") for each in value):
+        value = {each["name"]: each for each in value}
+    if not isinstance(value, dict):
+        return {key: msgspec.json.encode(value).decode()}
+    found: dict[str, str] = {}
+    for name, each in value.items():
+        found |= _flat(each, f"{key}.{name}" if key else name)
+    return found
+
+
 def _explain(error: msgspec.ValidationError, *, text: str, source: Path) -> str:
     """msgspec's "reason - at `$.table.key`" as "file:line: table.key: reason"."""
     reason, _, where = str(error).partition(" - at `$")
