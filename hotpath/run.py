@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from hotpath import host
-from hotpath.children import Child
 from hotpath.config import Config, load_config
 from hotpath.control.envelope import under_envelope
 from hotpath.control.loss import clear_loss
@@ -130,8 +128,9 @@ def _run_named(config: Config, options: RunOptions, stop: StopSignals) -> tuple[
         watchdog.feed(time.monotonic_ns())
         return stop.set or (options.seconds is not None and elapsed() > options.seconds)
 
-    child: Callable[..., Child] = Child if options.room is None else partial(UnitChild, room=options.room)
-    supervisor = Supervisor(spec, arm=options.arm, record=options.record, child=child)
+    supervisor = Supervisor(spec, arm=options.arm, record=options.record)
+    if options.room is not None:
+        supervisor.make_child = partial(UnitChild, room=options.room)
     notify("READY=1", "STATUS=the room is made, processes may come")  # of the keeper; each process is ready by itself
     try:
         if options.watch:

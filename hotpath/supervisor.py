@@ -122,17 +122,9 @@ class EngineName:
 class Supervisor:
     """One run of one engine, whose name the caller has (EngineName)."""
 
-    def __init__(
-        self,
-        spec: EngineSpec,
-        *,
-        arm: bool,
-        record: Path | None = None,
-        messages_per_round: int = 0,
-        child: Callable[..., Child] = Child,  # started by this process, or by a service manager: hotpath/units
-    ) -> None:
+    def __init__(self, spec: EngineSpec, *, arm: bool, record: Path | None = None, messages_per_round: int = 0) -> None:
         self.spec = spec
-        self._make_child = child
+        self.make_child: Callable[..., Child] = Child  # hotpath/units has another, which a service manager starts
         self.arm_when_ready = arm
         self.messages_per_round = messages_per_round
         self.state_dir = Path(spec.config.engine.state_dir)
@@ -228,14 +220,14 @@ class Supervisor:
     def _start_stages(self, name: str, stages: tuple[str, ...]) -> None:
         """Start the process of this name; it runs `stages` of its place."""
         command = ["hotpath.stage_process", name, str(self.run_path), ",".join(stages)]
-        child = self.children.get(name) or self._make_child(name, command, self._log_path(name))
+        child = self.children.get(name) or self.make_child(name, command, self._log_path(name))
         child.command, child.stages = command, stages
         self._start_child(child)
 
     def _start_sides(self, *, around: bool) -> None:
         for side in self.side_processes:
             if side.around == around:
-                self._start_child(self._make_child(side.name, list(side.command), self._log_path(side.name), side=side))
+                self._start_child(self.make_child(side.name, list(side.command), self._log_path(side.name), side=side))
 
     def _log_path(self, name: str) -> Path:
         return self.state_dir / f"{self.spec.name}.{name}.log"
