@@ -241,6 +241,9 @@ class GatewayConfig(Section, frozen=True):
     password_file: str = ""  # or a file that holds it
     session: Annotated[str, Meta(max_length=10)] = ""  # empty: the one the venue has open
     firm: Annotated[str, Meta(max_length=4)] = ""
+    on_disconnect: Literal["by_account", "cancels", "leaves"] = (
+        "by_account"  # what the account's set-up at the venue does with open orders when the session ends; for people
+    )
     heartbeat_ms: Milliseconds = 1000
     timeout_ms: Milliseconds = 5000  # the venue is lost when nothing was heard for so long
     reconnect_ms_min: Milliseconds = 50  # after a cut; doubled at each failure,

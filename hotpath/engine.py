@@ -24,6 +24,7 @@ import numpy.typing as npt
 from ffi import ffi, lib
 from hotpath import limits, segments
 from hotpath.config import Config, CoprocessConfig
+from hotpath.control.disconnect import on_disconnect
 from hotpath.control.paths import intents_path, latch_path
 from hotpath.endpoints import ingress_endpoint, publish_endpoints, tap_endpoint
 from hotpath.errors import ConfigError
@@ -167,6 +168,7 @@ class EngineMemory:
         page = control.cast("control_page *")
         write_control_path(page.latch_path, latch_path(spec.config))
         write_control_path(page.intents_path, intents_path(spec.config))
+        page.on_disconnect = on_disconnect(spec.config.gateway)
         page.kill_escalate_ns = spec.config.gateway.kill_escalate_ms * MILLISECOND_NS
         lib.control_kill(page)  # an engine starts killed until armed
         instruments = self._create_page(

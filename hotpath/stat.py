@@ -23,6 +23,7 @@ from ffi.dtypes import counter_names, enum_names
 from hotpath import histograms, segments
 from hotpath.alerts import AlertStat, alerts_of
 from hotpath.control.causes import active_causes
+from hotpath.control.disconnect import behaviour_names
 from hotpath.errors import SegmentMismatchError, SegmentMissingError
 from hotpath.market_stat import InstrumentStat, LimitStat, MarketView
 from hotpath.seat_stat import SeatStat, SeatsView
@@ -211,6 +212,7 @@ class EngineStat(Struct, frozen=True):
     limits_version: int = 0
     switches: dict[str, str] = {}  # scopes that people switched off, as "instrument.GOOG": "killed"
     alerts: list[AlertStat] = []  # worst first
+    on_disconnect: str = "unknown"  # what becomes of open orders when the venue session ends (docs/kill.md)
 
     def counter(self, stage: str, name: str) -> int:
         """A counter by its name, 0 when the stage has not been seen."""
@@ -379,6 +381,7 @@ class EngineView:
             limits=market.limits,
             limits_version=market.limits_version,
             switches=market.switches,
+            on_disconnect=behaviour_names().get(int(control["on_disconnect"]), "unknown"),
         )
         return replace(stat, alerts=alerts_of(stat))
 

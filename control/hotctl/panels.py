@@ -71,6 +71,8 @@ def safety(stat: EngineStat) -> RenderableType:
         first.append(f"  {cause}: {word.replace('_', ' ')}", "yellow")
     if not stat.mode_words:
         first.append("  no cause stands", "dim")
+    if stat.on_disconnect not in ("", "unknown"):  # "": from an older server
+        first.append(f"  orders of a lost session: {stat.on_disconnect.replace('_', ' ')}", "dim")
     lines.append(first)
     if stat.kill is not None:
         kill = stat.kill

@@ -559,6 +559,15 @@ enum cause {
     CAUSES
 };
 
+/* What becomes of open orders when their session ends: hotpath/control/disconnect.py. */
+enum on_disconnect {
+    ON_DISCONNECT_UNKNOWN,
+    ON_DISCONNECT_BY_ACCOUNT, /* as the venue set the account up, which nobody has told */
+    ON_DISCONNECT_CANCELS,
+    ON_DISCONNECT_LEAVES,
+    ON_DISCONNECT_DIES        /* with the gateway's process: it is the venue */
+};
+
 /* Who beats in the control page: processes without a stage's page that a lease watches. */
 enum beat { BEAT_SUPERVISOR, BEAT_CONTROL, BEATS };
 
@@ -585,7 +594,8 @@ typedef struct {
     uint64_t reset_time_ns;
     uint64_t reserved3[6];
     uint32_t stop;            /* 1: take no new work; 2: leave the loop. Written by the supervisor */
-    uint32_t reserved4[15];
+    uint32_t on_disconnect;   /* enum on_disconnect, of the venue session; written when the page is made */
+    uint32_t reserved4[14];
     uint64_t beat_time_ns[BEATS_MAX]; /* by enum beat; 0: there is none, and nobody waits for it */
     uint8_t cause[CAUSES_MAX];        /* enum trading_mode by enum cause; each byte has one writer */
     uint64_t kill_escalate_ns;        /* a kill that is not effective by then ends the gateway's process */

@@ -5,6 +5,7 @@
     loss.py        the file that keeps a lost day over restarts
     kill_watch.py  what the supervisor does about kills
     requests.py    what the control plane asks of the supervisor; answer.py: what it is answered
+    disconnect.py  what each gateway kind's venue does with open orders when a session ends
     paths.py       where an engine keeps the files that outlive it
 
 The control plane itself is `hotctl`, which nothing here imports.

@@ -190,3 +190,4 @@ class DrillEngine:
             self.process.kill()
             self.process.wait()
         self._segments.clear()
+        segments.reap(self.name)  # where its supervisor was killed, nobody else does before the name's next start

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.drill.runs import PLANTS, run_once
+from tests.support.engines import segments_of
 
 # Of tests/drill: split, the gateway stopped before a venue that does not read; fused, no supervisor and a bare word.
 SEEDS = (11, 33)
@@ -17,6 +19,7 @@ def test_no_order_byte_arrives_after_a_kill_is_effective(seed: int, tmp_path: Pa
     run = run_once(seed, tmp_path)
     assert not run.wrong, run.line()
     assert run.orders and run.by
+    assert segments_of(f"drill{os.getpid()}-{seed}") == [], "what a killed supervisor could not remove"
 
 
 @pytest.mark.parametrize("plant", ["effective too early", "ignores the epoch, not latched"])

@@ -69,6 +69,8 @@ def test_clock_out_of_bound_leaves_cancels_alone_until_it_was_right_for_its_hold
     process = desk.start(desk.config(clock_skew_ns_max=150 * MS, path_p99_ns_max=10**12, path_orders_min=1))
     process.wait_trading()
     assert not {"clock", "latency"} & set(causes(process)), "both within their bounds"
+    stat = process.look()
+    assert stat is not None and stat.on_disconnect == "by_account"
     clock = attach(desk.name, "clock", lib.SEGMENT_CLOCK, writable=True).cast("clock_page *")
     clock.anchor_time_ns += 300 * MS
     until(lambda: causes(process).get("clock") == "cancel_only", "the cause of a clock that is ahead")

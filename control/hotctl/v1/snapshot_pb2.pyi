@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Snapshot(_message.Message):
-    __slots__ = ("engine", "state", "topology", "run_epoch", "time_ns", "clock", "clock_frequency_hz", "killed", "kill_epoch", "mode", "mode_words", "instruments", "stages", "hops", "rings", "seats", "sides", "journal", "kill", "market", "positions_known", "limits", "limits_version", "switches", "alerts")
+    __slots__ = ("engine", "state", "topology", "run_epoch", "time_ns", "clock", "clock_frequency_hz", "killed", "kill_epoch", "mode", "mode_words", "instruments", "stages", "hops", "rings", "seats", "sides", "journal", "kill", "market", "positions_known", "limits", "limits_version", "switches", "alerts", "on_disconnect")
     class ModeWordsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,7 @@ class Snapshot(_message.Message):
     LIMITS_VERSION_FIELD_NUMBER: _ClassVar[int]
     SWITCHES_FIELD_NUMBER: _ClassVar[int]
     ALERTS_FIELD_NUMBER: _ClassVar[int]
+    ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
     engine: str
     state: str
     topology: str
@@ -107,7 +108,8 @@ class Snapshot(_message.Message):
     limits_version: int
     switches: _containers.ScalarMap[str, str]
     alerts: _containers.RepeatedCompositeFieldContainer[AlertStat]
-    def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., topology: _Optional[str] = ..., run_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., clock: _Optional[str] = ..., clock_frequency_hz: _Optional[int] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., mode: _Optional[str] = ..., mode_words: _Optional[_Mapping[str, str]] = ..., instruments: _Optional[int] = ..., stages: _Optional[_Mapping[str, StageStat]] = ..., hops: _Optional[_Mapping[str, HopStat]] = ..., rings: _Optional[_Mapping[str, RingStat]] = ..., seats: _Optional[_Mapping[str, SeatStat]] = ..., sides: _Optional[_Mapping[str, StageStat]] = ..., journal: _Optional[_Union[JournalStat, _Mapping]] = ..., kill: _Optional[_Union[KillStat, _Mapping]] = ..., market: _Optional[_Iterable[_Union[InstrumentStat, _Mapping]]] = ..., positions_known: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[LimitStat, _Mapping]]] = ..., limits_version: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ..., alerts: _Optional[_Iterable[_Union[AlertStat, _Mapping]]] = ...) -> None: ...
+    on_disconnect: str
+    def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., topology: _Optional[str] = ..., run_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., clock: _Optional[str] = ..., clock_frequency_hz: _Optional[int] = ..., killed: _Optional[bool] = ..., kill_epoch: _Optional[int] = ..., mode: _Optional[str] = ..., mode_words: _Optional[_Mapping[str, str]] = ..., instruments: _Optional[int] = ..., stages: _Optional[_Mapping[str, StageStat]] = ..., hops: _Optional[_Mapping[str, HopStat]] = ..., rings: _Optional[_Mapping[str, RingStat]] = ..., seats: _Optional[_Mapping[str, SeatStat]] = ..., sides: _Optional[_Mapping[str, StageStat]] = ..., journal: _Optional[_Union[JournalStat, _Mapping]] = ..., kill: _Optional[_Union[KillStat, _Mapping]] = ..., market: _Optional[_Iterable[_Union[InstrumentStat, _Mapping]]] = ..., positions_known: _Optional[bool] = ..., limits: _Optional[_Iterable[_Union[LimitStat, _Mapping]]] = ..., limits_version: _Optional[int] = ..., switches: _Optional[_Mapping[str, str]] = ..., alerts: _Optional[_Iterable[_Union[AlertStat, _Mapping]]] = ..., on_disconnect: _Optional[str] = ...) -> None: ...
 
 class InstrumentStat(_message.Message):
     __slots__ = ("symbol", "tick_value_micros", "bid_price_ticks", "bid_lots", "ask_price_ticks", "ask_lots", "position_lots", "position_lots_max", "realised_micros", "unrealised_micros", "open_orders", "open_buy_lots", "open_sell_lots")
