@@ -80,9 +80,15 @@ def test_a_strategy_is_paused_by_one_person_and_resumed_by_two(call: Client) -> 
     with pytest.raises(UsageError, match="there are signal"):
         nobody = strategy_pb2.PauseStrategyRequest(mutation=mutation(reason="t"), strategy="nobody")
         call.call("StrategyService/PauseStrategy", nobody)
-    limit: Any = {"name": "orders_per_second_max", "value": "5"}
-    put = strategy_pb2.SetStrategyRequest(mutation=mutation(reason="t"), strategy="1", **limit)
-    assert call.call("StrategyService/SetStrategy", put).receipt.outcome == mutation_pb2.OUTCOME_APPLIED
+    for name in ("orders_per_second_max", "position_lots_max"):
+        limit: Any = {"name": name, "value": "5"}
+        put = strategy_pb2.SetStrategyRequest(mutation=mutation(reason="t"), strategy="1", **limit)
+        assert call.call("StrategyService/SetStrategy", put).receipt.outcome == mutation_pb2.OUTCOME_APPLIED
+    for name in ("threshold", "weights.imbalance"):
+        fixed: Any = {"name": name, "value": "0.5"}
+        with pytest.raises(UsageError, match="fixed for a run"):
+            what = strategy_pb2.SetStrategyRequest(mutation=mutation(reason="t"), strategy="1", **fixed)
+            call.call("StrategyService/SetStrategy", what)
     retire = strategy_pb2.RetireStrategyRequest(mutation=mutation(reason="t"), strategy="1")
     call.call("StrategyService/RetireStrategy", retire)
     assert state() == "retired"

@@ -183,6 +183,6 @@ def set_strategy(
     dry_run: DryRun = False,
     request_id: RequestId = "",
 ) -> None:
-    """Change one of its limits."""
+    """Change one of its limits. Its parameters and weights are fixed for a run: the configuration has them."""
     name, _, value = setting.partition("=")
     _strategy("StrategyService/SetStrategy", strategy, reason, dry_run, request_id, name=name, value=value)

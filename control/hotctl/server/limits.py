@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import msgspec
+import numpy as np
 
 from hotctl.audit import OBSERVED, OUTCOME, AuditLog, Record
 from hotctl.server.guard import CALLER
@@ -26,10 +27,11 @@ from hotctl.server.refusal import Refusal, no_such, not_now
 from hotctl.v1 import limits_pb2, mutation_pb2
 from hotpath.config import Config
 from hotpath.errors import LimitsError, SegmentError, StaleVersionError
-from hotpath.journal import journal_root
+from hotpath.journal import Journal, journal_root
 from hotpath.limits import LimitsCopy
 from hotpath.limits.catalogue import Limit, Value, limits_of
 from hotpath.limits.desk import LimitsDesk
+from hotpath.limits_log import RING as CHANGES
 from hotpath.spawn import module_command, module_environment
 
 SETTINGS_MAX = 100
@@ -353,6 +355,9 @@ class LimitsService:
             values = {each.name: each.value for each in request.settings}
             described = against(self._limits.hands.config, request.against_day, values)
             response.differences.extend(limits_pb2.DifferentDecision(description=each) for each in described)
+            if changed := changed_that_day(day_folder(self._limits.hands.config, request.against_day)):
+                response.receipt.detail += f"; {changed} versions came into force in that run: both sides stand under "
+                response.receipt.detail += "the limits that it began with"
         return response
 
     def RevertLimits(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -410,6 +415,14 @@ def against(config: Config, day: str, values: dict[str, str]) -> list[str]:
     found = msgspec.json.decode(done.stdout)
     comparison = found.get("comparison") or {}
     return [_described(each) for each in comparison.get("differences", [])]
+
+
+def changed_that_day(folder: Path) -> int:
+    """How many versions of the limits came into force after the run had begun."""
+    journal = Journal(folder)
+    if CHANGES not in journal.rings:
+        return 0
+    return len(np.unique(journal.events(CHANGES, journal.first(CHANGES))["version"]))
 
 
 def _described(difference: dict[str, Any]) -> str:

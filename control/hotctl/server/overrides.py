@@ -76,7 +76,7 @@ class _OnTheLatest:
     def __init__(self, limits: LimitsHands) -> None:
         self._limits = limits
 
-    def _change(self, edit: Callable[[LimitsCopy], object], *, who: str, why: str) -> int:
+    def _change(self, edit: Callable[[LimitsCopy], None], *, who: str, why: str) -> int:
         while True:
             try:
                 return self._limits.change(self._limits.read().version, edit, who=who, why=why)
@@ -106,9 +106,11 @@ class GrantOverride(_OnTheLatest):
     def apply(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:
         token = token_of(request, who=who, expires_time_ns=plan.token["expires_time_ns"])
         given: list[int] = []
-        version = self._change(
-            lambda copy: given.append(copy.grant(token)), who=f"{who} [{request_id}]", why=request.mutation.reason
-        )
+
+        def grant(copy: LimitsCopy) -> None:
+            given.append(copy.grant(token))
+
+        version = self._change(grant, who=f"{who} [{request_id}]", why=request.mutation.reason)
         return Done(detail=f"override {given[-1]}: {plan.detail}", extras=self._extras(version, id=given[-1]))
 
     def settle(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:

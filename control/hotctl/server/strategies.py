@@ -10,10 +10,11 @@ from hotctl.server.guard import CALLER
 from hotctl.server.hands import Hands
 from hotctl.server.limits import Change, LimitsHands, value_of
 from hotctl.server.mutations import Done, Mutations, Plan
+from hotctl.server.refusal import no_such
 from hotctl.server.trading import strategy_number
 from hotctl.v1 import strategy_pb2
 from hotpath.limits import LimitsCopy
-from hotpath.limits.catalogue import Value
+from hotpath.limits.catalogue import Value, limits_of
 
 
 class Switch(Change):
@@ -29,11 +30,24 @@ class Switch(Change):
         number = strategy_number(self._hands.config, request.strategy)
         scope = f"strategy.{number}"
         if self._settings is None:
+            self._refuse_parameter(request.name)
             name = f"{scope}.{request.name}"
             values = {name: value_of(name, request.value)}
         else:
             values = {f"{scope}.{name}": value for name, value in self._settings.items()}
         return self.plan_of(self.limits.read().version, values)
+
+    def _refuse_parameter(self, name: str) -> None:
+        """Raises Refusal for what is fixed for a run."""
+        config, first = self._hands.config, name.partition(".")[0]
+        fixed = {"weights", "params", *config.signal.__struct_fields__}
+        fixed |= {key for each in config.strategies for key in each.params}
+        if first in fixed and name not in limits_of("strategy"):
+            raise no_such(
+                f"{name}: parameters and weights are fixed for a run, so that its replay decides the same: change it "
+                "in the configuration and start again, or swap a model, whose versions are on the record. Limits can be "
+                "set live: hotctl limits describe"
+            )
 
     def apply(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:
         return self.apply_values(plan, request_id=request_id, who=who, why=request.mutation.reason)
