@@ -45,8 +45,8 @@ class Switch(Change):
         if first in fixed and name not in limits_of("strategy"):
             raise no_such(
                 f"{name}: parameters and weights are fixed for a run, so that its replay decides the same: change it "
-                "in the configuration and start again, or swap a model, whose versions are on the record. Limits can be "
-                "set live: hotctl limits describe"
+                "in the configuration and start again, or swap a model, whose versions are on the record. Limits "
+                "can be set live: hotctl limits describe"
             )
 
     def apply(self, request: Any, plan: Plan, *, request_id: str, who: str) -> Done:
