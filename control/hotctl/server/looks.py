@@ -20,6 +20,8 @@ from hotctl.server.mutations import APPLIED, FAILED, Diff, Done, Mutations, Plan
 from hotctl.server.refusal import no_such
 from hotctl.server.snapshot import to_wire
 from hotctl.v1 import audit_pb2, engine_pb2, watch_pb2
+from hotpath.config import Config
+from hotpath.control.envelope import envelope_missing
 
 RECORDS_MAX = 1000
 CHUNK_BYTES = 256 << 10
@@ -76,6 +78,7 @@ class EngineService:
             approvals_waiting=len(self._mutations.waiting),
             limits_version=self._limits.read().version if self._hands.run_epoch() else 0,
             audit_sequence=self._mutations.last_sequence,
+            envelope=_envelope(self._hands.config),
         )
 
     def Drain(self, request: Any, _context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -138,6 +141,11 @@ class AuditService:
                 yield audit_pb2.ExportAuditResponse(lines=bytes(chunk))
                 chunk.clear()
         yield audit_pb2.ExportAuditResponse(lines=bytes(chunk))
+
+
+def _envelope(config: Config) -> str:
+    """What status says of the deployment envelope."""
+    return ("; ".join(envelope_missing(config)) or "its signature holds") if config.control.envelope else "none"
 
 
 def _on_wire(record: audit.Record) -> Any:
