@@ -140,7 +140,7 @@ typedef struct {
     uint32_t account_cell; /* + 1; 0 = nobody's */
     uint32_t strategy_cell;
     uint32_t side;        /* enum side */
-    uint32_t reserved;
+    uint32_t trial;       /* 1: a breaker was tried by it, and may be still */
 } gate_order;
 
 /* The last approved intent of a strategy and an input, by which repetitions are known. */

@@ -167,25 +167,37 @@ static uint32_t cell_enter(gate *gate, uint32_t index, uint32_t scope, uint32_t 
     return index + 1;
 }
 
-static void bucket_charge(gate_bucket *bucket, int64_t rate, uint64_t now_ns) {
-    if (rate != LIMIT_OFF) bucket_take(bucket, rate, now_ns);
+static inline void bucket_charge(gate_bucket *bucket, int64_t rate, int64_t credit, uint64_t now_ns) {
+    if (rate != LIMIT_OFF) bucket_pay(bucket, credit, now_ns);
+}
+
+/* A cancel may pass unjudged, and pays all the same: into debt, if need be. */
+static void cancel_charge(gate *gate, gate_scope *scope, const scope_limits *limits, uint32_t kind) {
+    int64_t rate = limits->cancels_per_second_max, messages = limits->messages_per_second_max;
+    uint64_t now_ns = gate->now_ns;
+    bucket_charge(&scope->cancels, rate, rate == LIMIT_OFF ? 0 : bucket_credit(&scope->cancels, rate, now_ns), now_ns);
+    if (kind == SCOPE_FIRM) return;
+    bucket_charge(&scope->messages, messages, messages == LIMIT_OFF ? 0 : bucket_credit(&scope->messages, messages, now_ns), now_ns);
 }
 
 /* What one message costs a scope. */
-static void scope_charge(gate *gate, const gate_case *c, uint32_t kind) {
+static inline void scope_charge(gate *gate, gate_case *c, uint32_t kind) {
     gate_scope *scope = (gate_scope *)(uintptr_t)c->scope[kind].state;
     const scope_limits *limits = c->scope[kind].limits;
     scope->messages_count++;
     if (!limits) return;
     scope_rearm(scope, limits->rearm_epoch);
-    if (scope->tripped_time_ns && c->intent->header.type != SIGNAL_CANCEL) scope->trial_order_id = c->order_id;
+    if (scope->tripped_time_ns && c->intent->header.type != SIGNAL_CANCEL) {
+        scope->trial_order_id = c->order_id;
+        c->trial = 1;
+    }
     if (!(limits->active & GROUP_RATES)) return;
     switch (c->intent->header.type) {
-    case SIGNAL_NEW: bucket_charge(&scope->orders, limits->orders_per_second_max, gate->now_ns); break;
-    case SIGNAL_REPLACE: bucket_charge(&scope->replaces, limits->replaces_per_second_max, gate->now_ns); break;
-    default: bucket_charge(&scope->cancels, limits->cancels_per_second_max, gate->now_ns); break;
+    case SIGNAL_NEW: bucket_charge(&scope->orders, limits->orders_per_second_max, c->scope[kind].credit, gate->now_ns); break;
+    case SIGNAL_REPLACE: bucket_charge(&scope->replaces, limits->replaces_per_second_max, c->scope[kind].credit, gate->now_ns); break;
+    default: cancel_charge(gate, scope, limits, kind); return;
     }
-    if (kind != SCOPE_FIRM) bucket_charge(&scope->messages, limits->messages_per_second_max, gate->now_ns);
+    if (kind != SCOPE_FIRM) bucket_charge(&scope->messages, limits->messages_per_second_max, c->scope[kind].messages_credit, gate->now_ns);
 }
 
 static void overrides_use(gate *gate, const gate_case *c) {
@@ -209,7 +221,7 @@ static void order_book(gate *gate, gate_case *c) {
     for (uint32_t kind = SCOPE_FIRM; kind < SCOPE_KINDS; kind++) scope_charge(gate, c, kind);
     if (c->header->firm.messages_per_second_max != LIMIT_OFF) {
         gate_bucket bucket = {gate->throttle_credit, gate->throttle_time_ns};
-        bucket_take(&bucket, c->header->firm.messages_per_second_max, gate->now_ns);
+        bucket_pay(&bucket, c->throttle_credit, gate->now_ns);
         gate->throttle_credit = bucket.credit;
         gate->throttle_time_ns = bucket.time_ns;
     }
@@ -217,6 +229,7 @@ static void order_book(gate *gate, gate_case *c) {
     if (c->limits->duplicate_window_ns && is_new(c)) recent_enter(gate, c);
     gate_order *order = order_open(gate, c->place, c->order_id, instrument, intent->side, intent->price_ticks);
     order->filled_lots = intent->quantity_lots - c->lots;
+    order->trial = c->trial;
     order->account_cell = cell_enter(gate, c->account_index, c->account_place, instrument);
     if (c->account_index == c->strategy_index) /* both were new, and of one home */
         c->strategy_index = cell_probe(gate, cell_key(c->strategy_place, instrument));
@@ -269,6 +282,7 @@ int gate_check(gate *gate, const turn_plan *plan, const signal_event *intent, ui
     c.order_id = order_id;
     c.target = NULL;
     c.forgiven = 0;
+    c.trial = 0;
     gate->now_ns = plan->now_ns;
     if (intent->header.type == SIGNAL_CANCEL) return cancel_decide(gate, &c, command);
     if (!case_open(&c)) return REJECT_CAPACITY;

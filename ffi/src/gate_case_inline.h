@@ -21,6 +21,9 @@ typedef struct {
     int64_t gross_value_micros;
     uint32_t is_exit;     /* never past flat, with every other open order of its side filled */
     uint32_t raises;      /* the worst case of the position grows */
+    int64_t worst_lots;   /* with the order added */
+    int64_t credit;       /* of the bucket of its kind, and of all messages, as judged: what is left when it is charged */
+    int64_t messages_credit;
 } case_scope;
 
 typedef struct {
@@ -45,6 +48,8 @@ typedef struct {
     uint32_t account_place;
     uint32_t strategy_index;    /* in gate.cell */
     uint32_t account_index;
+    int64_t throttle_credit;    /* of the firm's bucket of messages, as judged */
+    uint32_t trial;             /* 1: a breaker that tripped is tried by this order */
     uint64_t forgiven;          /* overrides that are used up if it passes, by place */
     gate_measured *rows;        /* gate_measure.c */
     uint32_t count;
@@ -118,7 +123,8 @@ static inline void case_weigh_scope(gate_case *c, case_scope *scope) {
     int64_t before = worst_lots(scope->position_lots, buy, sell);
     if (c->intent->side == SIDE_BUY) buy = add(buy, c->added_lots);
     else sell = add(sell, c->added_lots);
-    scope->raises = worst_lots(scope->position_lots, buy, sell) > before;
+    scope->worst_lots = worst_lots(scope->position_lots, buy, sell);
+    scope->raises = scope->worst_lots > before;
 }
 
 #define GROUPS_WEIGHED (GROUP_SWITCHES | GROUP_EXPOSURE | GROUP_DAY | GROUP_LOSS)
@@ -137,6 +143,7 @@ static inline void case_weigh(gate_case *c) {
         case_holding(c, SCOPE_FIRM, state->position_lots, state->open_buy_lots, state->open_sell_lots, state->gross_value_micros);
         c->scope[SCOPE_FIRM].is_exit = c->scope[SCOPE_INSTRUMENT].is_exit;
         c->scope[SCOPE_FIRM].raises = c->scope[SCOPE_INSTRUMENT].raises;
+        c->scope[SCOPE_FIRM].worst_lots = c->scope[SCOPE_INSTRUMENT].worst_lots;
     }
     for (uint32_t i = 0; i < 2; i++) {
         case_scope *scope = &c->scope[SCOPE_ACCOUNT + i];

@@ -52,7 +52,7 @@ static inline int judge_scope_exposure(gate_case *c, uint32_t kind) {
     }
     most = limits->gross_value_micros_max;
     if (most != LIMIT_OFF && scope->raises && kind != SCOPE_FIRM) {
-        int64_t gross = value_of(c->entry, c->reference_ticks, worst_lots(scope->position_lots, buy, sell));
+        int64_t gross = value_of(c->entry, c->reference_ticks, scope->worst_lots);
         __int128 sum = sum_of(state->gross_sum) - scope->gross_value_micros + gross;
         JUDGE(c, kind, REJECT_GROSS_VALUE, UNIT_MICROS, RELATION_AT_MOST, saturate(sum), most, sum > most || gross == INT64_MAX);
     }

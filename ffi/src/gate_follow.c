@@ -53,6 +53,7 @@ static void breaker_reject(gate *gate, const gate_order *order, uint64_t order_i
 
 /* The venue took an order: if it was the trial, the breaker closes. */
 static void breaker_accept(gate *gate, const gate_order *order, uint64_t order_id) {
+    if (!order->trial) return;
     scope_pair pair[SCOPE_KINDS];
     uint32_t count = scopes_of(gate, order, pair);
     for (uint32_t i = 0; i < count; i++) {
@@ -64,6 +65,7 @@ static void breaker_accept(gate *gate, const gate_order *order, uint64_t order_i
 
 /* An order ended before the venue said yes or no to it: another one may be the trial. */
 static void trial_forget(gate *gate, const gate_order *order, uint64_t order_id) {
+    if (__builtin_expect(!order->trial, 1)) return;
     scope_pair pair[SCOPE_KINDS];
     uint32_t count = scopes_of(gate, order, pair);
     for (uint32_t i = 0; i < count; i++)

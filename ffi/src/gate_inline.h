@@ -30,19 +30,25 @@ static inline uint64_t order_find(const gate *gate, uint64_t order_id) {
 /* ---- values ----------------------------------------------------------------------------------- */
 
 static inline int64_t saturate(__int128 value) {
-    if (value > INT64_MAX) return INT64_MAX;
-    return value < -INT64_MAX ? -INT64_MAX : (int64_t)value;
+    if (__builtin_expect(value == (int64_t)value && value != INT64_MIN, 1)) return (int64_t)value;
+    return value < 0 ? -INT64_MAX : INT64_MAX;
 }
+
+/* Out of the way: else both ways of every sum are worked out. */
+static __attribute__((noinline, cold)) int64_t add_wide(int64_t a, int64_t b) { return saturate((__int128)a + b); }
+static __attribute__((noinline, cold)) int64_t times_wide(int64_t a, int64_t b) { return saturate((__int128)a * b); }
 
 /* The processor's own overflow flag tells nearly every sum and product that needs no 128 bits. */
 static inline int64_t add(int64_t a, int64_t b) {
     int64_t sum;
-    return !__builtin_add_overflow(a, b, &sum) && sum != INT64_MIN ? sum : saturate((__int128)a + b);
+    if (__builtin_add_overflow(a, b, &sum)) return add_wide(a, b);
+    return sum < -INT64_MAX ? -INT64_MAX : sum;
 }
 
 static inline int64_t times(int64_t a, int64_t b) {
     int64_t product;
-    return !__builtin_mul_overflow(a, b, &product) && product != INT64_MIN ? product : saturate((__int128)a * b);
+    if (__builtin_mul_overflow(a, b, &product)) return times_wide(a, b);
+    return product < -INT64_MAX ? -INT64_MAX : product;
 }
 
 /* Money of `lots` at `price`. Saturated half-way too: no more than 64 by 64 bits is ever multiplied. */
@@ -75,9 +81,13 @@ static inline void sum_store(uint64_t *sum, __int128 value) {
 }
 
 static inline int64_t sum_add(uint64_t *sum, int64_t from, int64_t to) {
-    __int128 value = sum_of(sum) + to - from;
-    sum_store(sum, value);
-    return saturate(value);
+    int64_t more;
+    if (__builtin_sub_overflow(to, from, &more)) {
+        sum_store(sum, sum_of(sum) + to - from);
+    } else {
+        sum_store(sum, sum_of(sum) + more);
+    }
+    return saturate(sum_of(sum));
 }
 
 /* ---- rates and windows --------------------------------------------------------------------------- */
@@ -93,8 +103,9 @@ static inline int64_t bucket_credit(const gate_bucket *bucket, int64_t rate, uin
     return credit < full ? credit : full;
 }
 
-static inline void bucket_take(gate_bucket *bucket, int64_t rate, uint64_t now_ns) {
-    bucket->credit = bucket_credit(bucket, rate, now_ns) - NANOS;
+/* One message is paid for out of what the bucket holds by now. */
+static inline void bucket_pay(gate_bucket *bucket, int64_t credit, uint64_t now_ns) {
+    bucket->credit = credit - NANOS;
     if (now_ns > bucket->time_ns) bucket->time_ns = now_ns;
 }
 

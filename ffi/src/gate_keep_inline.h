@@ -137,7 +137,7 @@ static inline void reserve(gate *gate, uint64_t place, int64_t leaves_lots) {
     int64_t micros = value_of(&gate->entry[instrument], order->price_ticks, leaves_lots), price = reference_price(state);
     *open_lots += leaves_lots - order->leaves_lots;
     scope_reserve(&gate->firm, order, leaves_lots, micros);
-    scope_reserve(&gate->venue, order, leaves_lots, micros);
+    if (!leaves_lots) gate->venue.open_orders--; /* what it is worth is the firm's */
     scope_reserve(&state->scope, order, leaves_lots, micros);
     cell_reserve(gate, order->account_cell, order, leaves_lots, micros, price);
     cell_reserve(gate, order->strategy_cell, order, leaves_lots, micros, price);
@@ -162,6 +162,7 @@ static inline gate_order *order_open(gate *gate, uint64_t place, uint64_t order_
     order->instrument = instrument;
     order->side = side;
     order->account_cell = order->strategy_cell = 0;
+    order->trial = 0;
     order->node = heap_add(gate, &gate->instrument[instrument].top[side], heap_key(side, price));
     gate->open_orders++;
     gate->firm.open_orders++;

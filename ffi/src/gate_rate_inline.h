@@ -5,34 +5,37 @@
 
 #define MILLI_MESSAGE (NANOS / 1000)
 
-static inline int judge_bucket(gate_case *c, uint32_t kind, const gate_bucket *bucket, int64_t rate, int64_t kept, int reason) {
+/* The credit judged is the one that an approval is charged to: it is worked out once. */
+static inline int judge_bucket(gate_case *c, uint32_t kind, const gate_bucket *bucket, int64_t rate, int64_t kept, int reason,
+                               int64_t *judged) {
     if (rate == LIMIT_OFF) return REJECT_NONE;
-    int64_t credit = bucket_credit(bucket, rate, c->plan->now_ns), least = add(NANOS, times(kept, NANOS));
+    int64_t credit = *judged = bucket_credit(bucket, rate, c->plan->now_ns), least = add(NANOS, times(kept, NANOS));
     JUDGE(c, kind, reason, UNIT_MESSAGES_MILLI, RELATION_AT_LEAST, credit / MILLI_MESSAGE, least / MILLI_MESSAGE, credit < least);
     return REJECT_NONE;
 }
 
 static inline int judge_scope_rates(gate_case *c, uint32_t kind) {
-    const scope_limits *limits = c->scope[kind].limits;
-    const gate_scope *state = c->scope[kind].state;
+    case_scope *scope = &c->scope[kind];
+    const scope_limits *limits = scope->limits;
+    const gate_scope *state = scope->state;
     if (kind != SCOPE_FIRM && limits->open_orders_max != LIMIT_OFF) {
-        int64_t open = saturate(state->open_orders);
+        int64_t open = (int64_t)state->open_orders;
         JUDGE(c, kind, REJECT_OPEN_ORDERS, UNIT_ORDERS, RELATION_BELOW, open, limits->open_orders_max, open >= limits->open_orders_max);
     }
     if (is_new(c)) {
-        REQUIRE(judge_bucket(c, kind, &state->orders, limits->orders_per_second_max, 0, REJECT_ORDER_RATE));
+        REQUIRE(judge_bucket(c, kind, &state->orders, limits->orders_per_second_max, 0, REJECT_ORDER_RATE, &scope->credit));
     } else {
-        REQUIRE(judge_bucket(c, kind, &state->replaces, limits->replaces_per_second_max, 0, REJECT_REPLACE_RATE));
+        REQUIRE(judge_bucket(c, kind, &state->replaces, limits->replaces_per_second_max, 0, REJECT_REPLACE_RATE, &scope->credit));
     }
     if (kind == SCOPE_FIRM) return REJECT_NONE; /* its bucket of messages is judge_throttle's */
-    return judge_bucket(c, kind, &state->messages, limits->messages_per_second_max, limits->cancels_reserved, REJECT_MESSAGE_RATE);
+    return judge_bucket(c, kind, &state->messages, limits->messages_per_second_max, limits->cancels_reserved, REJECT_MESSAGE_RATE, &scope->messages_credit);
 }
 
 /* A strategy's own cancel: throttled, but by the cancels' own bucket alone. */
 static inline int judge_cancel_rate(gate_case *c, uint32_t kind) {
     const scope_limits *limits = c->scope[kind].limits;
     if (!limits || !(limits->active & GROUP_RATES)) return REJECT_NONE;
-    return judge_bucket(c, kind, &c->scope[kind].state->cancels, limits->cancels_per_second_max, 0, REJECT_CANCEL_RATE);
+    return judge_bucket(c, kind, &c->scope[kind].state->cancels, limits->cancels_per_second_max, 0, REJECT_CANCEL_RATE, &c->scope[kind].credit);
 }
 
 static inline int judge_scope_conduct(gate_case *c, uint32_t kind) {
@@ -40,14 +43,14 @@ static inline int judge_scope_conduct(gate_case *c, uint32_t kind) {
     const scope_limits *limits = scope->limits;
     const gate_scope *state = scope->state;
     if (limits->messages_per_fill_milli_max != LIMIT_OFF) {
-        int64_t sent = saturate((__int128)state->messages_count + 1), fills = saturate(state->fills ? state->fills : 1);
+        int64_t sent = add((int64_t)state->messages_count, 1), fills = state->fills ? (int64_t)state->fills : 1;
         int64_t ratio = times(sent, 1000) / fills;
         int over = sent > limits->messages_free && times(sent, 1000) > times(limits->messages_per_fill_milli_max, fills);
         if (sent > limits->messages_free)
             JUDGE(c, kind, REJECT_ORDER_TO_TRADE, UNIT_MILLI, RELATION_AT_MOST, ratio, limits->messages_per_fill_milli_max, over);
     }
     if (limits->executions_max != LIMIT_OFF) {
-        int64_t executions = is_rearmed(scope) ? 0 : saturate(state->executions);
+        int64_t executions = is_rearmed(scope) ? 0 : (int64_t)state->executions;
         JUDGE(c, kind, REJECT_EXECUTIONS, UNIT_ORDERS, RELATION_BELOW, executions, limits->executions_max, executions >= limits->executions_max);
     }
     if (limits->breaker_rejects_max != LIMIT_OFF && state->tripped_time_ns && !is_rearmed(scope)) {
@@ -77,7 +80,7 @@ static inline int judge_throttle(gate_case *c) {
     int64_t rate = c->header->firm.messages_per_second_max;
     if (rate == LIMIT_OFF) return REJECT_NONE;
     gate_bucket bucket = {c->gate->throttle_credit, c->gate->throttle_time_ns};
-    int64_t credit = rate <= 0 ? 0 : bucket_credit(&bucket, rate, c->plan->now_ns);
+    int64_t credit = c->throttle_credit = rate <= 0 ? 0 : bucket_credit(&bucket, rate, c->plan->now_ns);
     JUDGE(c, SCOPE_FIRM, REJECT_THROTTLE, UNIT_MESSAGES_MILLI, RELATION_AT_LEAST, credit / MILLI_MESSAGE, 1000, credit < NANOS);
     return REJECT_NONE;
 }
