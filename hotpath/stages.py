@@ -44,6 +44,7 @@ from hotpath.topology import (
 
 LOCATES = 65536
 BATCH_MAX = 64  # events of one input in one turn: bounds how long the stages after it wait
+CANCELS_KEPT = 64  # slots of the cmd ring
 LOCKSTEP_MESSAGES = 1  # that the source gives a round: each order meets the market that caused it
 OPEN_ORDERS_MAX = 1 << 16
 PACE = {"flat": lib.SOURCE_FLAT_OUT, "recorded": lib.SOURCE_RECORDED, "rate": lib.SOURCE_RATE}
@@ -464,6 +465,7 @@ class ProcessStages:
         self._writer("cmd", ffi.addressof(risk, "cmd"))
         self._writer("reject", ffi.addressof(risk, "reject"))
         risk.batch_max = BATCH_MAX
+        risk.cancels_kept = min(CANCELS_KEPT, self.rings["cmd"].capacity(self.spec.config.rings) // 4)
         risk.order_id_base = self.spec.order_id_base
         self._fill_rolls(risk)
         gate_size = lib.gate_bytes(count, OPEN_ORDERS_MAX)

@@ -11,7 +11,11 @@
  * page's next_expected_sequence passes it. docs/gateway.md says how each case is settled.
  *
  * Inputs of a turn, in turn_plan.input_sequence: norm, cmd, then two words that make the order bytes a
- * function of the plan: whether the venue session is up, and the lowest user_ref that may be given out.
+ * function of the plan: the venue session (0 down, 1 up, 2 + n up with room for n orders), and the lowest user_ref
+ * that may be given out. A part of the send buffer is kept for cancels: an order that does not fit the rest is refused.
+ *
+ * Conservation: each command is framed, refused or known, one for one, and each frame, read back from its bytes, asks
+ * for what was approved. Where that fails nothing of it leaves, and CAUSE_CONSERVATION halts until a new run.
  */
 #pragma once
 #include "layout.h"
@@ -142,6 +146,12 @@ typedef struct {
     uint32_t distrust;     /* 1: a report could not be understood, matched or believed; no new orders */
     uint32_t orders_unsent;   /* 1: of session.order_bytes some are in the send buffer */
     uint32_t causes_told;     /* what mode_publish last said */
+    uint32_t window_used;     /* orders framed in this turn */
+    uint32_t unconserved;     /* 1: what left is not what was approved: nothing but cancels leaves any more */
+    uint64_t entered;         /* commands taken from the ring, */
+    uint64_t left;            /* of which so many were framed, */
+    uint64_t declined;        /* refused, */
+    uint64_t settled;         /* or dealt with before, or by a sweep */
     uint32_t cancels_waiting; /* 1: cancels were stored while there was no session */
     uint32_t socket;       /* 1: there is a session to serve */
     uint32_t unsynced_order; /* orders from this index on are not on disk yet; durable intents only */

@@ -556,6 +556,7 @@ enum cause {
     CAUSE_LATENCY,         /* the path's own tail is */
     CAUSE_LOSS,            /* daily loss, drawdown */
     CAUSE_MODEL,           /* the model is not to be believed */
+    CAUSE_CONSERVATION,    /* what left the gateway is not what was approved */
     CAUSES
 };
 

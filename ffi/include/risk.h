@@ -30,6 +30,7 @@ typedef struct {
     uint32_t limits_in_force;  /* index into limits_copy */
     uint32_t limits_waiting;   /* 1: the other copy is whole and newer; it comes into force in the next turn */
     uint32_t batch_max;        /* events of each input in one turn */
+    uint32_t cancels_kept;      /* slots of the cmd ring that only cancels may use */
     uint32_t reserved;
     uint64_t roll_time_ns[ROLLS_AHEAD]; /* the next rolls of the trading day; 0 = none */
     uint64_t order_id_base;    /* highest order id of the day's earlier runs */

@@ -31,6 +31,7 @@ enum session_reason {
     SESSION_MALFORMED,        /* bytes that are no packet */
     SESSION_NOT_DURABLE,      /* intents could not be written to the disk: what was queued must not leave */
     SESSION_KILLED,           /* reset: after a kill the venue did not take what was under way */
+    SESSION_NOT_CONSERVED,    /* what was queued is not what was approved, and must not leave */
     SESSION_REFUSED = 16,     /* login refused: reason unknown */
     SESSION_NOT_AUTHORISED,   /* 'A' */
     SESSION_NOT_AVAILABLE,    /* 'S': no such session */

@@ -62,6 +62,9 @@ uint32_t venue_encode_cancel(const venue_terms *terms, uint32_t user_ref, uint8_
 uint32_t venue_encode_query(const venue_terms *terms, uint8_t *target, uint32_t capacity);
 /* The number that a message of ours gives to a new order or a replacement; 0: it is neither, or no order of ours. */
 uint32_t venue_order_ref(const venue_terms *terms, const uint8_t *message, uint32_t length);
+/* 1 when the message asks the venue for exactly what was approved: that type, side, quantity, price and target. */
+int venue_order_matches(const venue_terms *terms, const cmd_event *command, uint32_t target_ref, const uint8_t *message,
+                        uint32_t length);
 /* Put the transport's header before a message: bytes written, 0 when they do not fit. */
 uint32_t venue_frame(const uint8_t *message, uint32_t length, uint8_t *target, uint32_t capacity);
 /* enum venue_status. */

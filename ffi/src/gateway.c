@@ -328,8 +328,7 @@ void gateway_plan(gateway *self, turn_plan *plan) {
     }
     if (self->paper)
         plan->input_sequence[GATEWAY_INPUT_NORM] = self->norm.next + ring_available_inline(&self->norm, self->config.batch_max);
-    plan->input_sequence[GATEWAY_INPUT_SESSION] =
-        !self->socket || (self->session.state == SESSION_UP && self->announced_up);
+    plan->input_sequence[GATEWAY_INPUT_SESSION] = gateway_session_word(self);
     plan->input_sequence[GATEWAY_INPUT_USER_REF] = self->intents.page->next_user_ref;
     plan->limits_version = gateway_scope_version(self); /* after the commands were counted: none of them is newer */
 }
@@ -388,6 +387,7 @@ static int refuse(gateway *self, const cmd_event *command, uint64_t order_id, in
         gateway_exec_commit(self, event);
     }
     gateway_counters(self)[GATEWAY_REFUSED]++;
+    self->declined++;
     stage_digest(&self->stage, order_id << 8 | (uint64_t)reason);
     return COMMAND_DONE;
 }
@@ -398,8 +398,10 @@ static int reason_against(const gateway *self, const turn_plan *plan, const cmd_
     if (command->header.type != CMD_NEW && command->header.type != CMD_REPLACE) return REJECT_ENCODING;
     if (plan->killed || command->kill_epoch != plan->kill_epoch) return REJECT_KILLED;
     if (command->limits_version < plan->limits_version) return REJECT_LIMITS_VERSION; /* a scope was killed since */
-    if (!plan->input_sequence[GATEWAY_INPUT_SESSION]) return REJECT_SESSION_DOWN;
-    if (plan->mode >= MODE_CANCEL_ONLY || self->intents.page->promise == INTENT_PROMISE_BROKEN) return REJECT_MODE;
+    uint64_t word = plan->input_sequence[GATEWAY_INPUT_SESSION];
+    if (!word) return REJECT_SESSION_DOWN;
+    if (word > 1 && self->window_used >= word - 2) return REJECT_SEND_WINDOW;
+    if (plan->mode >= MODE_CANCEL_ONLY || self->unconserved || self->intents.page->promise == INTENT_PROMISE_BROKEN) return REJECT_MODE;
     if (command->header.instrument >= self->config.instrument_count) return REJECT_INSTRUMENT;
     if (self->intents.next == self->intents.capacity) return REJECT_INTENTS_FULL;
     if (self->intents.page->next_user_ref > UINT32_MAX) return REJECT_INTENTS_FULL;
@@ -454,9 +456,11 @@ static void hops_record(gateway *self, const cmd_event *command, uint64_t sent_t
 }
 
 /* The record is whole: stamp it, give its frame to the session, and enter it in the tables. */
-static void record_store(gateway *self, const cmd_event *command, intent_record *record) {
+static void record_store(gateway *self, const cmd_event *command, intent_record *record, uint32_t target_ref) {
     uint32_t index = (uint32_t)self->intents.next;
     intent_commit(&self->intents);
+    self->left++;
+    if (record->type != CMD_CANCEL) self->window_used++;
     int up = !self->socket || self->session.state == SESSION_UP;
     if (self->socket && up) {
         session_queue(&self->session, record->frame, record->frame_length);
@@ -474,6 +478,7 @@ static void record_store(gateway *self, const cmd_event *command, intent_record 
         gateway_counters(self)[GATEWAY_FRAMES_OUT]++;
     }
     if (record->type != CMD_CANCEL) order->sent_time_ns = sent_time_ns;
+    gateway_conserve_frame(self, command, record, target_ref); /* after T1, and before a byte leaves */
     prefetch_next(self);
 }
 
@@ -494,7 +499,7 @@ static int order_send(gateway *self, const turn_plan *plan, const cmd_event *com
         return refuse(self, command, command->order_id, REJECT_ENCODING);
     if (killed_since(self, plan)) return COMMAND_HELD;
     if (self->paper && !gateway_paper_order(self, plan, command)) return COMMAND_HELD;
-    record_store(self, command, record);
+    record_store(self, command, record, target_ref);
     gateway_counters(self)[command->header.type == CMD_NEW ? GATEWAY_NEW_ORDERS : GATEWAY_REPLACES]++;
     return COMMAND_DONE;
 }
@@ -509,11 +514,12 @@ static int cancel_send(gateway *self, const turn_plan *plan, const cmd_event *co
     if (!record) { /* the day's file is full: the cancel leaves all the same */
         target->flags |= GATEWAY_ORDER_CANCEL_WANTED;
         gateway_sweep_start(self, 0);
+        self->settled++;
     } else {
         if (!record_fill(self, plan, command, record, target->user_ref, 0))
             return refuse(self, command, command->order_id, REJECT_ENCODING);
         if (self->paper && !gateway_paper_order(self, plan, command)) return COMMAND_HELD;
-        record_store(self, command, record);
+        record_store(self, command, record, target->user_ref);
     }
     if (waits) self->cancels_waiting = 1;
     gateway_counters(self)[GATEWAY_CANCELS]++;
@@ -527,7 +533,10 @@ static int command_take(gateway *self, const turn_plan *plan, const cmd_event *c
         const intent_record *record = &self->intents.records[known - 1];
         gateway_counters(self)[GATEWAY_DUPLICATE_COMMANDS]++;
         /* The very same command, read again after a death: its frame may have left, so nothing is said. */
-        if (record->order_id == command->order_id && record->digest == command->digest) return COMMAND_DONE;
+        if (record->order_id == command->order_id && record->digest == command->digest) {
+            self->settled++;
+            return COMMAND_DONE;
+        }
         uint64_t order_id = gateway_order_by_id(self, command->order_id) ? 0 : command->order_id;
         return refuse(self, command, order_id, REJECT_DUPLICATE);
     }
@@ -557,6 +566,7 @@ static void intents_sync(gateway *self, const turn_plan *plan) {
 static void commands_drain(gateway *self, const turn_plan *plan) {
     if (plan->input_sequence[GATEWAY_INPUT_USER_REF] > self->intents.page->next_user_ref)
         self->intents.page->next_user_ref = plan->input_sequence[GATEWAY_INPUT_USER_REF];
+    self->window_used = 0;
     while (self->cmd.next < plan->input_sequence[GATEWAY_INPUT_CMD]) {
         const cmd_event *command = ring_front_inline(&self->cmd);
         if (!command) {
@@ -566,9 +576,11 @@ static void commands_drain(gateway *self, const turn_plan *plan) {
         if (self->cmd.next >= self->resume_sequence) {
             if (command_take(self, plan, command) == COMMAND_HELD) break;
             gateway_counters(self)[GATEWAY_COMMANDS]++;
+            self->entered++;
         }
         self->cmd.next++;
     }
+    gateway_conserve_turn(self);
     intents_sync(self, plan); /* a command that is read no more must be found in the file */
     ring_release_inline(&self->cmd);
 }

@@ -31,6 +31,11 @@ void gateway_exec_commit(gateway *self, exec_event *event);
 void gateway_serve(gateway *self, const turn_plan *plan);
 void gateway_sweep_start(gateway *self, int all);
 
+/* gateway_conserve.c: does a frame ask for what was approved; the sums of a turn; what of a turn's orders fits. */
+void gateway_conserve_frame(gateway *self, const cmd_event *command, const intent_record *record, uint32_t target_ref);
+void gateway_conserve_turn(gateway *self);
+uint64_t gateway_session_word(const gateway *self);
+
 /* gateway_kill.c: at the beginning of a turn, and at its end. */
 void gateway_kill_begin(gateway *self, const turn_plan *plan);
 void gateway_kill_serve(gateway *self, const turn_plan *plan);

@@ -156,7 +156,8 @@ static void command_publish(risk_stage *risk, const signal_event *intent, cmd_ev
 static void intent_decide(risk_stage *risk, const turn_plan *plan, const signal_event *intent) {
     uint64_t order_id = risk->order_id_base + risk->signal.next + 1;
     risk->stage.page->counter[RISK_SIGNALS]++;
-    if (risk->cmd.next >= plan->input_sequence[RISK_OUTPUT_LIMIT]) {
+    uint64_t kept = intent->header.type == SIGNAL_CANCEL ? 0 : risk->cancels_kept;
+    if (risk->cmd.next + kept >= plan->input_sequence[RISK_OUTPUT_LIMIT]) {
         risk->stage.page->counter[RISK_RING_FULL]++;
         refuse(risk, intent, order_id, REJECT_RING_FULL);
         return;

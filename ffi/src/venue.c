@@ -117,6 +117,20 @@ uint32_t venue_order_ref(const venue_terms *terms, const uint8_t *message, uint3
     return order.user_ref;
 }
 
+int venue_order_matches(const venue_terms *terms, const cmd_event *command, uint32_t target_ref, const uint8_t *message,
+                        uint32_t length) {
+    static const uint8_t TYPE[] = {[CMD_NEW - CMD_NEW] = 'O', [CMD_REPLACE - CMD_NEW] = 'U', [CMD_CANCEL - CMD_NEW] = 'X'};
+    const protocol *wire = protocol_of(terms);
+    uint8_t type = command->header.type;
+    ouch_order order;
+    if (type < CMD_NEW || type > CMD_CANCEL || length == 0 || message[0] != TYPE[type - CMD_NEW]) return 0;
+    if (!wire->decode_order || wire->decode_order(message, length, &order) != OUCH_OK) return 0;
+    if (type == CMD_CANCEL) return order.user_ref == target_ref && order.quantity == 0;
+    if ((int64_t)order.quantity != command->quantity_lots) return 0;
+    if (order.price != (uint64_t)command->price_ticks * terms->price_scale) return 0;
+    return type == CMD_NEW ? (order.side == 'B') == (command->side == SIDE_BUY) : order.previous_ref == target_ref;
+}
+
 uint32_t venue_frame(const uint8_t *message, uint32_t length, uint8_t *target, uint32_t capacity) {
     return soup_encode(SOUP_UNSEQUENCED, message, length, target, capacity);
 }

@@ -191,6 +191,15 @@ CAUSES = (
         "supervisor, from what signal found",
         "people: the next generation of models",
     ),
+    Cause(
+        "conservation",
+        "what the gateway framed is not what risk approved, one for one",
+        ("halted",),
+        "latch",
+        "-",
+        "gateway's process",
+        "a new run",
+    ),
 )
 
 

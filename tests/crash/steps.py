@@ -26,6 +26,7 @@ GATEWAY = [
     "clock",
     "control",
     "digest",
+    "gateway_conserve",
     "gateway_kill",
     "gateway_reports",
     "histogram",

@@ -395,3 +395,48 @@ def test_saturated_sums_refuse() -> None:
     gate.gate.instrument[0].open_buy_lots = 2**62
     gate.limit({"instrument.GOOG.position_lots_max": 2**62})
     assert gate.order(**BUY)[1] == lib.REJECT_POSITION
+
+
+# ---- what only a longer story shows --------------------------------------------------------------------------------
+
+
+def test_each_of_the_last_four_orders_may_not_be_repeated() -> None:
+    gate = ScenedGate({"instrument.GOOG.duplicate_window_ms": 1000})
+    prices = (10_000, 9_900, 9_800, 9_700)
+    for price in prices:
+        gate.approved(quantity_lots=3, price_ticks=price)
+    for price in prices:
+        assert gate.order(quantity_lots=3, price_ticks=price)[1] == lib.REJECT_REPEATED_ORDER
+    gate.approved(quantity_lots=3, price_ticks=9_600)  # takes the place of the first
+    assert gate.order(quantity_lots=3, price_ticks=10_000)[1] == OK
+
+
+@pytest.mark.parametrize("end", [lib.EXEC_CANCELED, lib.EXEC_REJECTED, lib.EXEC_FILL])
+def test_our_best_price_ends_with_its_order(end: int) -> None:
+    gate = ScenedGate({"instrument.GOOG.no_self_trade": True})
+    nearer, further = (
+        gate.approved(quantity_lots=4, price_ticks=price, side=lib.SIDE_SELL) for price in (10_020, 10_040)
+    )
+    assert gate.order(quantity_lots=1, price_ticks=10_020)[1] == lib.REJECT_SELF_TRADE
+    gate.report(end, nearer, quantity_lots=4, price_ticks=10_020, side=lib.SIDE_SELL)
+    assert gate.order(quantity_lots=1, price_ticks=10_020)[1] == OK
+    assert gate.order(quantity_lots=1, price_ticks=10_040)[1] == lib.REJECT_SELF_TRADE
+    gate.report(end, further, quantity_lots=4, price_ticks=10_040, side=lib.SIDE_SELL)
+    assert gate.order(quantity_lots=1, price_ticks=10_040)[1] == OK
+
+
+def test_every_fill_pays_for_messages() -> None:
+    gate = ScenedGate({"strategy.2.messages_per_fill_max": 2})
+    gate.filled(1)
+    gate.filled(1, price=9_990)
+    gate.approved(quantity_lots=1, price_ticks=9_980)
+    gate.approved(quantity_lots=1, price_ticks=9_970)
+    assert gate.order(quantity_lots=1, price_ticks=9_960)[1] == lib.REJECT_ORDER_TO_TRADE
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_the_windows_extremes_outlive_the_prices_after_them(way: int) -> None:
+    gate = ScenedGate({"instrument.GOOG.volatility_ppm_max": 15_000, "instrument.GOOG.window_ms": 1000})
+    for middle in (10_000, 10_000 + way * 200, 10_000 + way * 100):
+        gate.quote(middle)
+    assert gate.order(quantity_lots=1, price_ticks=10_000)[1] == lib.REJECT_VOLATILITY

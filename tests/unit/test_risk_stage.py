@@ -59,6 +59,17 @@ def test_full_cmd_ring_refuses_and_reserves_nothing() -> None:
     assert risk.rings["cmd"].published == 3
 
 
+def test_slots_of_the_cmd_ring_are_kept_for_cancels() -> None:
+    risk = DrivenRisk(cmd_capacity=8)
+    risk.risk.cancels_kept = 2
+    risk.quote()
+    orders = [risk.intent() for _ in range(7)]
+    cancels = [risk.intent(type=lib.SIGNAL_CANCEL, target_order_id=order_id) for order_id in orders[:3]]
+    risk.turn()
+    assert reasons(risk) == [(orders[6], lib.REJECT_RING_FULL), (cancels[2], lib.REJECT_RING_FULL)]
+    assert [int(command["order_id"]) for command in risk.rings["cmd"].events()] == [*orders[:6], *cancels[:2]]
+
+
 def test_intent_waits_until_its_refusal_would_have_a_place() -> None:
     risk = DrivenRisk(reject_capacity=2)
     risk.quote()
