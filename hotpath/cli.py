@@ -15,6 +15,7 @@ import typer
 from hotpath.errors import HotpathError
 from hotpath.install.cli import install, uninstall
 from hotpath.journal_cli import app as journal_app
+from hotpath.models.cli import app as model_app
 from hotpath.registry.cli import registrar
 from hotpath.replay_cli import replay
 
@@ -34,6 +35,7 @@ coprocess_app = typer.Typer(
 )
 app.add_typer(coprocess_app, name="coprocess")
 app.add_typer(journal_app, name="journal")
+app.add_typer(model_app, name="model")
 
 adjust_app = typer.Typer(
     help="What people say of positions: opening ones, corporate actions, corrections. Kept with who and why, "

@@ -50,11 +50,12 @@ from hotpath.journal.watch import JournalWatch
 from hotpath.latch import latch_path, refuse_latched, set_latch
 from hotpath.ledger.desk import AdjustmentDesk
 from hotpath.models.page import load_configured
+from hotpath.models.watch import ModelWatch
 from hotpath.reconcile.watch import ReconcileWatch
 from hotpath.run_file import write_run_file
 from hotpath.seat_watch import bury_coprocesses
 from hotpath.side_processes import side_processes
-from hotpath.topology import STAGES, page_segment, side_segment
+from hotpath.topology import MODELS_SEGMENT, MODELS_WATCH_SEGMENT, STAGES, page_segment, side_segment
 
 READY_SECONDS = 30.0
 PRECONDITION_SECONDS = 5.0  # that a start waits for them; afterwards the run goes on unarmed until they hold
@@ -152,6 +153,7 @@ class Supervisor:
         self._requests = RequestDesk(spec.config, run_epoch=self.memory.run_epoch)
         self.kills = KillWatch(self.memory)
         self._guards = Guards(self.memory)
+        self._models = self._watch_models()
         try:
             write_run_file(self.run_path, spec, run_epoch=self.memory.run_epoch, messages_per_round=messages_per_round)
         except BaseException:
@@ -202,6 +204,14 @@ class Supervisor:
         """What must hold before orders may leave, and does not."""
         missing = [*missing_preconditions(self.memory), *self.desk.missing(), *envelope_missing(self.spec.config)]
         return missing or self.reconciliation.missing
+
+    def _watch_models(self) -> ModelWatch | None:
+        """In virtual time nobody looks on: what is found there must not depend on when."""
+        config = self.spec.config.models
+        if not config.enabled or self.spec.lockstep:
+            return None
+        segments = self.memory.segments
+        return ModelWatch(segments[MODELS_SEGMENT], segments[MODELS_WATCH_SEGMENT], config)
 
     def _check_reconciliation(self) -> None:
         self.notices += self.reconciliation.check()
@@ -333,6 +343,8 @@ class Supervisor:
             self._check_away()
             self._check_journal()
             self._check_reconciliation()
+            if self._models is not None:
+                self.notices += self._models.check()
             self.notices += self._guards.check() + self.desk.serve()
             self.notices += self._requests.serve(partial(answer, self))
             self._arm_late()

@@ -27,11 +27,12 @@ import msgspec
 from msgspec import Struct
 
 from ffi import lib
+from ffi.dtypes import dtype_of
 from hotpath import segments
 from hotpath.errors import ModelError
 from hotpath.models.image import check_image, describe
 from hotpath.models.page import PARTS, REASONS, ROLES, Deck, ModelsWriter, image_digest, read_generation
-from hotpath.topology import MODELS_SEGMENT, MODELS_WATCH_SEGMENT
+from hotpath.topology import INSTRUMENTS_SEGMENT, MODELS_SEGMENT, MODELS_WATCH_SEGMENT
 
 TAKE_SECONDS = 5.0
 MASK: int = lib.MODEL_GENERATION_MASK
@@ -108,6 +109,9 @@ class ModelDesk:
         self.run_epoch = self._segment.info.run_epoch
         self._watch = segments.attach(engine, MODELS_WATCH_SEGMENT, lib.SEGMENT_MODELS_WATCH, run_epoch=self.run_epoch)
         self._journaled = any(each.segment == "side.journal" for each in segments.list_segments(engine))
+        table = segments.attach(engine, INSTRUMENTS_SEGMENT, lib.SEGMENT_INSTRUMENTS, run_epoch=self.run_epoch)
+        names = table.view(dtype_of("instrument_entry"), count=table.info.capacity)["symbol"]
+        self.symbols = [bytes(each).rstrip(b"\0").decode() for each in names]
         self._writer: ModelsWriter | None = None
 
     # ---- verbs -------------------------------------------------------------------------------------

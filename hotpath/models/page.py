@@ -119,21 +119,27 @@ def read_generation(segment: Segment) -> Generation:
         generation = int(page.generation)
         if not generation:
             return Generation(Deck())
-        index = generation & 1
-        slot = _slot(segment, index)
-        try:
-            deck = unpack_deck(bytes(ffi.buffer(slot, PIECE)))
-        except JournalError:
-            deck = Deck()
-        found = Generation(deck)
-        for role in range(lib.MODEL_ROLES):
-            offset, size = int(page.image_offset[index][role]), int(page.image_bytes[index][role])
-            if offset and deck.digests[role] and offset + size <= page.slot_bytes:
-                found.images[deck.digests[role]] = bytes(ffi.buffer(slot + offset, size))
-        if int(page.generation) == generation and deck.generation == generation and _is_whole(found):
+        found = read_slot(segment, generation)
+        if found is not None and int(page.generation) == generation:
             return found
         time.sleep(0.0005)
     raise StageError("the models in shared memory are damaged", next_step="kill the engine, and start it again")
+
+
+def read_slot(segment: Segment, generation: int) -> Generation | None:
+    """A generation that still lies in its slot: that in force, mostly the one before; None when it does not."""
+    page, index = segment.cast("models_page *"), generation & 1
+    slot = _slot(segment, index)
+    try:
+        deck = unpack_deck(bytes(ffi.buffer(slot, PIECE)))
+    except JournalError:
+        return None
+    found = Generation(deck)
+    for role in range(lib.MODEL_ROLES):
+        offset, size = int(page.image_offset[index][role]), int(page.image_bytes[index][role])
+        if offset and deck.digests[role] and offset + size <= page.slot_bytes:
+            found.images[deck.digests[role]] = bytes(ffi.buffer(slot + offset, size))
+    return found if deck.generation == generation and _is_whole(found) else None
 
 
 def _is_whole(generation: Generation) -> bool:

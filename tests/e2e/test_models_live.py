@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from ffi import ffi, lib
+from ffi import lib
+from hotlab.compose import compute_made
+from hotlab.features import FEATURE_NAMES, FeatureConfig
+from hotlab.kernel import compute_day
+from hotlab.sampling import sample_rows
 from hotpath.config import Config, WeightsConfig
 from hotpath.journal import Journal
+from hotpath.models.compile import compile_model
 from hotpath.models.desk import ModelDesk
-from hotpath.models.image import aligned_copy, read_version
+from hotpath.models.executor import NativeModel
+from hotpath.models.image import compile_version, make_image, read_version
+from hotpath.models.page import ROLES
 from hotpath.recordings import replay_recording
 from hotpath.registry.manifest import MadeFeature, Sampling
 from tests.support.busy import busy_config, file_feed
 from tests.support.engines import EngineProcess, until
-from tests.support.live_models import COLUMNS, forest, net, write_version
+from tests.support.live_models import COLUMNS, broken_log, forest, manifest_of, net, write_version
 from tests.support.synthetic import write_synthetic_day
 
 MESSAGES = 60_000
@@ -55,15 +64,6 @@ def running(day: Path, tmp_path: Path, engine: str) -> Iterator[EngineProcess]:
         process.close()
 
 
-def symbols_of(desk: ModelDesk, folder: Path) -> list[str]:
-    from ffi.dtypes import dtype_of
-    from hotpath import segments
-
-    table = segments.attach(desk.engine, "instruments", lib.SEGMENT_INSTRUMENTS)
-    names = table.view(dtype_of("instrument_entry"), count=table.info.capacity)["symbol"]
-    return [bytes(each).rstrip(b"\0").decode() for each in names]
-
-
 def images(folder: Path, config: Config, symbols: list[str]) -> tuple[bytes, bytes]:
     """Two of different families."""
     mlp = write_version(folder, net(1), config, "mlp")
@@ -83,8 +83,7 @@ def ended(process: EngineProcess) -> None:
 def test_models_swap_under_load_and_every_event_is_scored_once(running: EngineProcess, tmp_path: Path) -> None:
     config = running.config
     desk = ModelDesk(running.name, state_dir=tmp_path)
-    symbols = symbols_of(desk, tmp_path)
-    mlp, trees = images(tmp_path, config, symbols)
+    mlp, trees = images(tmp_path, config, desk.symbols)
     assert desk.load(mlp, **WHO).is_taken
     until(lambda: running.count("gateway", "frames_out") >= 5, "orders of a model")
     for index in range(20):
@@ -112,52 +111,49 @@ def test_models_swap_under_load_and_every_event_is_scored_once(running: EnginePr
     assert again.same and again.orders_replayed >= 5, again
 
 
-def offline(image: bytes, journal: Journal, instruments: int) -> tuple[np.ndarray, np.ndarray]:
-    """Norm sequences at which a model is asked, and its scores, by the kernels over the whole recording."""
-    copy = aligned_copy(image)
-    model = ffi.new("scorer_model *")
-    assert lib.scorer_load(model, ffi.from_buffer(copy), len(image)) == lib.SCORER_OK
-    counts = (model.native.scratch_count, model.native.input_count, model.native.output_count)
-    owners = [np.zeros(int(count) + 16, np.float32) for count in counts]
-    pointers = [ffi.from_buffer("float[]", each) for each in owners]
-    lib.model_bind(ffi.addressof(model, "native"), pointers[0])
-    model.inputs, model.outputs = pointers[1], pointers[2]
-    state = np.zeros(int(model.stride) * instruments, np.uint8)
-    model.state = ffi.from_buffer("uint8_t[]", state)
-    lib.scorer_reset(model, instruments)
-    features = ffi.new("feature_state[]", instruments)
-    for index in range(instruments):
-        lib.feature_init(features + index)
-    events = np.ascontiguousarray(journal.events("norm"))
-    rows, answers = np.zeros(len(events), np.uint64), ffi.new("scorer_answer[]", len(events))
-    at, row_at = ffi.from_buffer("norm_event[]", events), ffi.from_buffer("uint64_t[]", rows)
-    count = lib.scorer_batch(model, features, instruments, at, len(events), row_at, answers)
-    return rows[:count], np.array([answers[index].score for index in range(count)])
+def offline(onnx: bytes, config: Config, made: list[MadeFeature], columns: list[str], events: Any, count: int) -> Any:
+    """Rows at which a model is asked, and its scores, with what a researcher has: hotlab and the executor."""
+    windows = FeatureConfig(**msgspec.structs.asdict(config.signal.features))
+    values, _ = compute_day(events, windows, instruments=count)
+    rows = sample_rows(events, Sampling(), instruments=count)
+    found = {name: values[rows, index] for index, name in enumerate(FEATURE_NAMES)}
+    found |= compute_made(values[rows], events["header"]["instrument"][rows], made)
+    inputs = np.stack([found[name] for name in columns], axis=1)
+    rows, inputs = rows[~np.isnan(inputs).any(axis=1)], inputs[~np.isnan(inputs).any(axis=1)]
+    model = NativeModel(compile_model(onnx).blob)
+    outputs = np.array([model.run(row.astype(np.float32))[0] for row in inputs], np.float64)
+    return rows, np.clip((outputs - 0.5) * 2.0, -1, 1)
 
 
-def test_live_decisions_are_the_offline_ones_bit_for_bit(day: Path, tmp_path: Path, engine: str) -> None:
+def test_live_decisions_are_the_researchers_offline_ones_bit_for_bit(day: Path, tmp_path: Path, engine: str) -> None:
     config = model_config(tmp_path, engine, day)
     made = [MadeFeature(name="slow", op="average", of=["imbalance_top"], p=5.0)]
-    version = write_version(tmp_path, net(3, inputs=5), config, "mlp", columns=[*COLUMNS, "slow"], made=made)
+    columns, onnx = [*COLUMNS, "slow"], net(3, inputs=5)
+    version = write_version(tmp_path, onnx, config, "mlp", columns=columns, made=made)
     config = msgspec.structs.replace(config, models=msgspec.structs.replace(config.models, load=str(version)))
     process = EngineProcess(config, tmp_path, "--arm", "--record", str(tmp_path / "recording"))
     try:
         until(lambda: process.count("gateway", "frames_out") >= 10, "orders")
-        symbols = symbols_of(ModelDesk(engine, state_dir=tmp_path), tmp_path)
+        symbols = ModelDesk(engine, state_dir=tmp_path).symbols
         ended(process)
     finally:
         process.close()
     journal = Journal(tmp_path / "recording")
-    live = journal.events("decision")
-    rows, scores = offline(read_version(version, config, symbols), journal, len(symbols))
-    seen = int(live["header"]["cause_sequence"][-1])
+    decisions = journal.events("decision")
+    live = decisions[decisions["status"] == lib.DECISION_SCORED]
+    events = np.ascontiguousarray(journal.events("norm"))
+    rows, scores = offline(onnx, config, made, columns, events, len(symbols))
+    seen = int(decisions["header"]["cause_sequence"][-1])
     assert len(live) > 100 and (rows[rows <= seen] == live["header"]["cause_sequence"]).all()
     assert (scores[: len(live)].view(np.uint64) == live["score"].view(np.uint64)).all()
+    wishes = np.abs(live["score"]) >= 0.2  # the policy of the manifest
+    assert (live["wishes"] == wishes).all() and (live["acts"] == 1).all()
+    assert (live["target_lots"][wishes] == np.where(live["score"][wishes] > 0, 300, -300)).all()
 
 
 def test_signal_killed_with_a_model_goes_on_as_if_it_had_not(running: EngineProcess, tmp_path: Path) -> None:
     desk = ModelDesk(running.name, state_dir=tmp_path)
-    mlp, trees = images(tmp_path, running.config, symbols_of(desk, tmp_path))
+    mlp, trees = images(tmp_path, running.config, desk.symbols)
     desk.load(mlp, **WHO)
     desk.shadow(trees, **WHO)
     until(lambda: running.count("gateway", "frames_out") >= 5, "orders of a model")
@@ -171,3 +167,48 @@ def test_signal_killed_with_a_model_goes_on_as_if_it_had_not(running: EngineProc
     ended(running)
     again = replay_recording(tmp_path / "recording")
     assert again.same and again.orders_replayed >= 5, again
+
+
+def test_model_that_fails_gives_way_and_the_replay_knows_when(day: Path, tmp_path: Path, engine: str) -> None:
+    config = model_config(tmp_path, engine, day, drift_every=1, drift_evaluations=100)
+    process = EngineProcess(config, tmp_path, "--arm", "--record", str(tmp_path / "recording"))
+    try:
+        until(lambda: process.count("signal", "evaluations") >= 20, "evaluations")
+        desk = ModelDesk(engine, state_dir=tmp_path)
+
+        def image(name: str, onnx: bytes, reference: np.ndarray | None = None, **guard: int) -> bytes:
+            changed = msgspec.structs.replace(config, models=msgspec.structs.replace(config.models, **guard))
+            manifest = manifest_of(onnx, changed, name)
+            blob = compile_version(manifest, onnx)
+            return make_image(manifest, blob, changed, desk.symbols, version="0" * 32, reference=reference)
+
+        def failed(role: int) -> str:
+            roles = [each.failed for each in desk.status().roles if each.role == ROLES[role]]
+            return roles[0] if roles else ""
+
+        good = image("good", net(1))
+        desk.load(good, **WHO)
+        desk.load(image("log", broken_log()), **WHO)
+        until(lambda: failed(0) == "nan", "a model without numbers")
+        time.sleep(0.2)  # the supervisor looks twenty times a second
+        runs = desk.status().roles[1].runs
+        until(lambda: desk.status().roles[1].runs > runs + 20, "the fallback in its place")
+        desk.load(image("slow", net(2), latency_budget_ns=1), keep_previous=False, **WHO)
+        until(lambda: failed(0) == "latency", "a model that takes longer than it may")
+        stood = desk.status().roles[0].runs
+        time.sleep(0.2)
+        desk.load(good, **WHO)
+        assert failed(0) == "" and stood <= 20  # a new generation is judged anew; the old one was asked no more
+        elsewhere = np.random.default_rng(1).normal(50, 1, size=(1000, len(COLUMNS) + 1))
+        desk.shadow(image("drifted", net(4), elsewhere), **WHO)
+        until(lambda: failed(1) == "drift", "inputs that are not those of the reference")
+        assert failed(0) == ""
+        ended(process)
+    finally:
+        process.close()
+    said = " ".join(process.report()["notices"])
+    assert "log" in said and "(nan)" in said and "(latency)" in said and "has drifted" in said, said
+    turns = Journal(tmp_path / "recording").events("signal.ctl")
+    bits = np.unique(turns["model_generation"] >> lib.MODEL_TRIP_SHIFT).tolist()
+    assert bits == [0, 1, 2]
+    assert replay_recording(tmp_path / "recording").same

@@ -95,3 +95,22 @@ def write_version(folder: Path, onnx: bytes, config: Config, name: str, **change
     (target / MODEL_FILE).write_bytes(onnx)
     (target / MANIFEST_FILE).write_bytes(encode_manifest(manifest_of(onnx, config, name, **changes)))
     return target
+
+
+def broken_log(inputs: int = len(COLUMNS)) -> bytes:
+    """An ONNX file whose score is the logarithm of its first input: no number where the book leans to the offer."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.zeros((inputs, 1), np.float32)
+    weights[0] = 1.0
+    nodes = [helper.make_node("MatMul", ["inputs", "w"], ["x"]), helper.make_node("Log", ["x"], ["outputs"])]
+    graph = helper.make_graph(
+        nodes,
+        "log",
+        [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, [None, inputs])],
+        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, [None, 1])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)])
+    model.ir_version = 8
+    return bytes(model.SerializeToString())
