@@ -84,6 +84,26 @@ class ComponentPart(Struct, frozen=True):
     contribution: float  # to the ensemble's score
 
 
+class ModelPart(Struct, frozen=True):
+    """What one model said to the event."""
+
+    role: str
+    name: str
+    version: str
+    generation: int
+    image: str  # digests, in hex
+    weights: str
+    kernels: str  # SHA-256 of what the feature kernels do
+    inputs: str
+    output: float
+    score: float
+    ensemble: float
+    target_lots: int
+    position_lots: int
+    status: str
+    acts: bool  # the order follows it
+
+
 class SignalPart(Struct, frozen=True):
     """What the strategy wanted."""
 
@@ -189,6 +209,7 @@ class Story(Struct):
     request: RequestPart | None = None
     features: list[FeatureValue] = field(default_factory=list)
     components: list[ComponentPart] = field(default_factory=list)
+    models: list[ModelPart] = field(default_factory=list)
     signal: SignalPart | None = None
     risk: RiskPart | None = None
     wire: WirePart | None = None

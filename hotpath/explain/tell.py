@@ -23,6 +23,7 @@ from hotpath.config import Config
 from hotpath.engine import EngineSpec
 from hotpath.errors import IntentsError, JournalError
 from hotpath.event_view import price_text, type_words
+from hotpath.explain.models import models_at
 from hotpath.explain.retell import (
     RetoldFeatures,
     RetoldFeed,
@@ -243,7 +244,11 @@ class Teller:
         scale = lib.STRATEGY_COMPONENT_SCALE
         recorded = [int(each) for each in self.intent["component"]]
         custom = recorded[lib.COMPONENT_CUSTOM] / scale
-        score, components = told.score(custom)
+        story.models = models_at(self.journal, self.run.config.models.enabled, market, self.instrument)
+        acting = [each.score for each in story.models if each.acts and each.role != "challenger"]
+        acting += [each.score for each in story.models if each.acts]
+        modelled = acting[0] if acting else recorded[lib.COMPONENT_MODEL] / scale
+        score, components = told.score(custom, modelled)
         story.features = told.features()
         weights = [float(each) for each in told.config.strategy.weight]
         total = sum(abs(weight) for weight in weights) or 1.0
@@ -263,6 +268,9 @@ class Teller:
             components == recorded,
             f"{components} now, {recorded} recorded",
         )
+        if not acting and recorded[lib.COMPONENT_MODEL]:
+            self.notes.append("the model was not asked at this event: its score is the one that it held")
+            return
         if config.native:
             self.notes.append(
                 f"the score custom is code of somebody's own ({config.native}): it is shown as recorded, not run again"

@@ -83,6 +83,8 @@ def story_view(story: Story) -> RenderableType:
         section("What it looked like", "features, computed again from the journal", _features(story))
     if story.components:
         section("What the strategies made of it", "score × weight", _components(story))
+    if story.models:
+        section("What the models said", "generation, image, inputs", _models(story))
     if story.signal is not None:
         section("The signal", f"signal {story.signal.sequence:,}", _signal(story.signal))
     if story.risk is not None:
@@ -221,6 +223,27 @@ def _features(story: Story) -> Table:
             place = index + column * rows
             row += cells[place] if place < len(cells) else (Text(""), Text(""))
         table.add_row("", *row)
+    return table
+
+
+def _models(story: Story) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for each in story.models:
+        wish = f"{each.position_lots:+,} → {each.target_lots:+,} lots"
+        table.add_row(
+            each.role + (" ✓" if each.acts else ""),
+            f"{each.name} {each.version[:12]}",
+            f"{each.score:+.4f}",
+            wish,
+            each.status,
+        )
+        table.add_row(
+            "",
+            f"generation {each.generation}, image {each.image}",
+            f"inputs {each.inputs}",
+            f"weights {each.weights}",
+            "",
+        )
     return table
 
 

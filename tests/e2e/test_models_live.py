@@ -19,6 +19,7 @@ from hotlab.features import FEATURE_NAMES, FeatureConfig
 from hotlab.kernel import compute_day
 from hotlab.sampling import sample_rows
 from hotpath.config import Config, WeightsConfig
+from hotpath.explain.tell import explain_order
 from hotpath.journal import Journal
 from hotpath.models.compile import compile_model
 from hotpath.models.desk import ModelDesk
@@ -26,7 +27,8 @@ from hotpath.models.executor import NativeModel
 from hotpath.models.image import compile_version, make_image, read_version
 from hotpath.models.page import ROLES
 from hotpath.recordings import replay_recording
-from hotpath.registry.manifest import MadeFeature, Sampling
+from hotpath.registry.composition import kernel_hash
+from hotpath.registry.manifest import MANIFEST_FILE, MadeFeature, Sampling, version_of
 from tests.support.busy import busy_config, file_feed
 from tests.support.engines import EngineProcess, until
 from tests.support.live_models import COLUMNS, broken_log, forest, manifest_of, net, write_version
@@ -149,6 +151,13 @@ def test_live_decisions_are_the_researchers_offline_ones_bit_for_bit(day: Path, 
     wishes = np.abs(live["score"]) >= 0.2  # the policy of the manifest
     assert (live["wishes"] == wishes).all() and (live["acts"] == 1).all()
     assert (live["target_lots"][wishes] == np.where(live["score"][wishes] > 0, 300, -300)).all()
+    story = explain_order(tmp_path / "recording", int(journal.events("cmd")["order_id"][5]))
+    assert story.sound, [check for check in story.checks if not check.holds]
+    (model,) = story.models
+    assert (model.role, model.name, model.generation, model.acts) == ("champion", "mlp", 1, True)
+    assert model.kernels == kernel_hash() and model.version.startswith(
+        version_of((version / MANIFEST_FILE).read_bytes())
+    )
 
 
 def test_signal_killed_with_a_model_goes_on_as_if_it_had_not(running: EngineProcess, tmp_path: Path) -> None:
