@@ -36,7 +36,7 @@ from tests.support.synthetic import write_synthetic_day
 
 MESSAGES = 60_000
 MASK = lib.MODEL_GENERATION_MASK
-WHO = {"who": "test", "why": "a test"}
+WHO: dict[str, Any] = {"who": "test", "why": "a test"}
 
 
 @pytest.fixture(scope="module")
