@@ -53,8 +53,12 @@ def started() -> Iterator[list[EngineProcess]]:
 
 
 def mode_word(process: EngineProcess) -> str:
+    """The strictest that the journal's causes demand: behind, little room, lost."""
     stat = process.look()
-    return stat.mode_words.get("journal", "normal") if stat else ""
+    if stat is None:
+        return ""
+    words = {word for cause, word in stat.mode_words.items() if cause.startswith("journal")}
+    return next((mode for mode in ("halted", "reduce_only") if mode in words), "normal")
 
 
 def only_run(config: Config) -> Path:
