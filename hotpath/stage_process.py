@@ -101,8 +101,11 @@ def _succeed(stages: ProcessStages, succession: Succession) -> None:
 def _leave_killed(stages: ProcessStages, *, orphaned: bool) -> None:
     """No new order may follow; what is open is cancelled, and the venue is heard confirming it.
 
-    Where the supervisor is gone, a kill by anybody else is latched here: nobody else is left to do it.
+    Where the supervisor is gone, the gateway's process alone kills, so that another word is somebody else's: that one
+    is latched here, since nobody else is left to do it.
     """
+    if orphaned and stages.gateway == ffi.NULL:
+        return
     control = stages.duty.control
     stood = bool(lib.control_killed(control)) and control.armed_epoch > 0
     own = int(lib.control_kill(control))
