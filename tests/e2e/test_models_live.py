@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,13 +198,13 @@ def test_model_that_fails_gives_way_and_the_replay_knows_when(day: Path, tmp_pat
         desk.load(good, **WHO)
         desk.load(image("log", broken_log()), **WHO)
         until(lambda: failed(0) == "nan", "a model without numbers")
-        time.sleep(0.2)  # the supervisor looks twenty times a second
+        until(lambda: "(nan)" in process.errors(), "the notice of it")
         runs = desk.status().roles[1].runs
         until(lambda: desk.status().roles[1].runs > runs + 20, "the fallback in its place")
         desk.load(image("slow", net(2), latency_budget_ns=1), keep_previous=False, **WHO)
         until(lambda: failed(0) == "latency", "a model that takes longer than it may")
         stood = desk.status().roles[0].runs
-        time.sleep(0.2)
+        until(lambda: "(latency)" in process.errors(), "the notice of it")
         desk.load(good, **WHO)
         assert failed(0) == "" and stood <= 20  # a new generation is judged anew; the old one was asked no more
         elsewhere = np.random.default_rng(1).normal(50, 1, size=(1000, len(COLUMNS) + 1))
