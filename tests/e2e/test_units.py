@@ -21,6 +21,7 @@ import pytest
 
 from hotpath.config import Config, config_toml
 from hotpath.latch import latch_path
+from hotpath.segments import reap
 from hotpath.spawn import module_command, module_environment
 from hotpath.topology import PROCESSES
 from tests.support.busy import busy_config, file_feed
@@ -102,6 +103,7 @@ class Engine:
         if self.keeper.poll() is None:
             self.keeper.kill()
         self.keeper.wait()
+        reap(self.config.engine.name)  # a keeper that was killed leaves its memory to the next run
 
 
 @pytest.fixture(scope="module")
